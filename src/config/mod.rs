@@ -1,0 +1,1 @@
+//! Configuration: flags, environment and file become one checked value.

@@ -1,0 +1,82 @@
+//! The wire vocabularies of model servers: a frame's deltas, and how a refusal is written.
+
+use serde::Serialize;
+
+/// A server family's wire vocabulary.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Dialect {
+    /// Chat completions.
+    #[serde(rename = "openai_chat")]
+    OpenAiChat,
+    /// Text completions.
+    #[serde(rename = "openai_completions")]
+    OpenAiCompletions,
+    /// A normalised trace, not a wire.
+    Trace,
+    /// Not understood: its bytes are counted as unscanned.
+    #[default]
+    Unknown,
+}
+
+/// An inspected endpoint, told by the request's path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// A path that ends in `/chat/completions`, whatever the prefix.
+    ChatCompletions,
+    /// A path that ends in `/completions`, whatever the prefix.
+    Completions,
+}
+
+// === impl Dialect ===
+
+impl Dialect {
+    /// The dialect's name in metrics and records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenAiChat => "openai_chat",
+            Self::OpenAiCompletions => "openai_completions",
+            Self::Trace => "trace",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// The endpoint that `path` (without its query) names, if it is an inspected one.
+    #[must_use]
+    pub fn of_path(path: &str) -> Option<Self> {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        if path.ends_with("/chat/completions") {
+            Some(Self::ChatCompletions)
+        } else if path.ends_with("/completions") {
+            Some(Self::Completions)
+        } else {
+            None
+        }
+    }
+
+    /// The dialect that the endpoint speaks.
+    #[must_use]
+    pub const fn dialect(self) -> Dialect {
+        match self {
+            Self::ChatCompletions => Dialect::OpenAiChat,
+            Self::Completions => Dialect::OpenAiCompletions,
+        }
+    }
+}

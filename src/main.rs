@@ -1,0 +1,3 @@
+//! The `thinkgate` command.
+
+fn main() {}

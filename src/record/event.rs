@@ -1,0 +1,203 @@
+//! The facts that metrics, audit lines and `scan` are written from.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Serialize;
+
+use crate::{
+    channel::Channel,
+    dialect::Dialect,
+    policy::{Action, Mode, Verdict},
+    rules::{Category, Kind, Severity},
+    trace::Outcome,
+};
+
+/// Why bytes were released without having been scanned.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum UnscannedReason {
+    /// The mode is off.
+    ModeOff,
+    /// The path is not an inspected one.
+    Path,
+    /// The content type is not one that the endpoint's dialect uses.
+    ContentType,
+    /// A content encoding that cannot be decoded, or bytes that are no UTF-8.
+    Encoding,
+    /// JSON that is not of the dialect's shape, or no JSON.
+    Shape,
+    /// A field that the dialect does not know.
+    Field,
+    /// One frame was larger than the limit.
+    FrameTooLarge,
+    /// The body was larger than the limit.
+    BodyTooLarge,
+    /// Encrypted reasoning.
+    Encrypted,
+    /// An image, audio or another medium.
+    Media,
+    /// A detector failed.
+    DetectorFailed,
+    /// A detector was too late.
+    Deadline,
+}
+
+/// Why bytes wait before they are released (enforce mode only).
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldReason {
+    /// A rule that may redact or block can still match.
+    Rules,
+    /// The start of what may be a think tag.
+    Tag,
+    /// A tool call that is not complete.
+    ToolCall,
+    /// A body that is judged as a whole.
+    Body,
+}
+
+/// Bytes of channel text by what became of them; unknown shapes count wire bytes under no channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ByteCounts {
+    /// Bytes that every configured detector has read.
+    pub scanned: BTreeMap<Channel, u64>,
+    /// Bytes written to the client (or, for the prompt, to the upstream), scanned or not; `None` is unknown.
+    pub released: BTreeMap<Option<Channel>, u64>,
+    /// Of the released, those that no detector has read.
+    pub unscanned: BTreeMap<(Option<Channel>, UnscannedReason), u64>,
+}
+
+/// One detector's claim about a span of a channel's text.
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
+pub struct Finding {
+    /// `rules` or `classifier`.
+    pub detector: &'static str,
+    /// The rule's id, or the classifier's label.
+    pub id: String,
+    /// What the finding says about the text.
+    pub kind: Kind,
+    /// The kind of harm; absent for other kinds than risk.
+    pub category: Option<Category>,
+    /// How grave it is.
+    pub severity: Severity,
+    /// Where it stands.
+    pub channel: Channel,
+    /// First byte of the span in the channel's original text.
+    pub start: u64,
+    /// One past the last byte.
+    pub end: u64,
+    /// First character (Unicode scalar value) of the span.
+    pub start_char: u64,
+    /// One past the last character.
+    pub end_char: u64,
+    /// Weight of the claim in 0..=1.
+    pub score: f64,
+    /// Whether it stands in a repeat of the channel's text, or in text beside it, rather than in the text itself.
+    pub repeat: bool,
+    /// What policy concluded of it (not part of `scan`'s lines).
+    #[serde(skip)]
+    pub verdict: Verdict,
+}
+
+/// What one channel of a choice has shown.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, schemars::JsonSchema)]
+pub struct ChannelReport {
+    /// Length in Unicode scalar values.
+    pub chars: u64,
+    /// The channel's aggregated risk in 0..=1; it ranks exchanges.
+    pub risk: f64,
+    /// The gravest verdict.
+    pub verdict: Verdict,
+    /// Characters read when the verdict first was not `pass`.
+    pub first_flag_char: Option<u64>,
+    /// SHA-256 of the channel's text in hexadecimal digits, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_sha256: Option<String>,
+    /// How surely the text holds safety thinking, in 0..=1.
+    pub safety_thinking: f64,
+    /// Characters read when safety thinking was first seen.
+    pub first_safety_thinking_char: Option<u64>,
+    /// How surely the text is a refusal, in 0..=1.
+    pub refusal: f64,
+    /// `[[char, risk], …]`: every rise of the risk, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub risk_at: Option<Vec<(u64, f64)>>,
+    /// The text, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// What one choice has shown.
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
+pub struct ChoiceReport {
+    /// The choice's index on the wire.
+    pub index: u32,
+    /// The prompt, where it is known; the same for every choice.
+    pub prompt: Option<ChannelReport>,
+    /// The thinking.
+    pub thinking: ChannelReport,
+    /// The answer.
+    pub answer: ChannelReport,
+    /// The refusal channel.
+    pub refusal: ChannelReport,
+    /// Tool-call arguments, joined with nothing between.
+    pub tool_call: ChannelReport,
+    /// The joint verdict.
+    pub outcome: Outcome,
+    /// How actionable the harm is, 0 (none) to 4.
+    pub harm: u8,
+    /// Characters of thinking read when the model overrode its own safety thinking.
+    pub override_char: Option<u64>,
+    /// Notes on the trace's health.
+    pub health: Vec<String>,
+    /// Every finding, in the order of its end.
+    pub findings: Vec<Finding>,
+}
+
+/// What one exchange has shown and what was done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExchangeReport {
+    /// The dialect as it was read.
+    pub dialect: Dialect,
+    /// The mode of the route.
+    pub mode: Mode,
+    /// The model that the request named.
+    pub model: Option<String>,
+    /// Whether the upstream answered with an error.
+    pub upstream_error: bool,
+    /// The choices in the order of their index.
+    pub choices: Vec<ChoiceReport>,
+    /// What the prompt has shown; also there when no choice ever came.
+    pub prompt: Option<ChannelReport>,
+    /// Findings in the prompt.
+    pub prompt_findings: Vec<Finding>,
+    /// The gravest verdict.
+    pub verdict: Verdict,
+    /// What was done.
+    pub action: Action,
+    /// What would have been done in enforce mode; equal to `action` there.
+    pub would: Action,
+    /// Bytes by what became of them.
+    pub bytes: ByteCounts,
+    /// The upstream's own usage object, as it came.
+    pub usage: Option<String>,
+}
+
+/// What has changed since the last look: for metrics while a stream is open.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Bytes since the last look.
+    pub bytes: ByteCounts,
+    /// Findings since the last look.
+    pub findings: Vec<Finding>,
+    /// How long released frames had waited, by why; only frames that did wait.
+    pub holds: Vec<(HoldReason, Duration)>,
+    /// Bytes of frames held now, and why the first of them is.
+    pub held: Option<(HoldReason, u64)>,
+    /// Whether the first answer or thinking text was read since the last look.
+    pub first_text: bool,
+}

@@ -1,0 +1,122 @@
+//! Rule packs: what is looked for in folded text.
+
+use serde::{Deserialize, Serialize};
+
+use crate::channel::Channel;
+
+/// A kind of harm. The set is closed: reports and metrics of every deployment can be compared.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Category {
+    /// Insults, hate and prejudice.
+    OffensePrejudice,
+    /// Drugs, weapons and other goods that law restricts.
+    RegulatedItems,
+    /// Theft, fraud, piracy.
+    PropertyInfringement,
+    /// Personal data and secrets of others.
+    PrivacyConfidentiality,
+    /// Harm to body or mind, self-harm included.
+    PhysicalMentalHealth,
+    /// Violence and terrorism.
+    ViolenceTerrorism,
+    /// Conduct against common morality, adult sexual content included.
+    EthicsMorality,
+    /// Misinformation.
+    Rumors,
+    /// Harm to children.
+    ChildSafety,
+    /// Attacks on computers and networks.
+    Cybercrime,
+    /// Chemical, biological, radiological and nuclear weapons.
+    Cbrn,
+    /// Instructions planted in data that the model reads.
+    PromptInjection,
+    /// Attempts to talk the model out of its rules.
+    Jailbreak,
+    /// Credentials and keys.
+    Secrets,
+}
+
+/// How grave a rule's match is.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Noted, without a verdict.
+    Info,
+    /// Flagged by default.
+    Low,
+    /// Flagged by default.
+    Medium,
+    /// Blocked by default.
+    High,
+    /// Blocked by default.
+    Critical,
+}
+
+/// What a rule's match says about a text.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The text is harmful. The only kind that can flag, redact or block.
+    #[default]
+    Risk,
+    /// The model recognises a risk, cites a rule, or decides to stay safe.
+    SafetyThinking,
+    /// The model noticed a risk and talks itself past it.
+    Rationalisation,
+    /// The model refuses.
+    Refusal,
+}
+
+/// What a rule asks for when it matches, in place of its severity's default.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleAction {
+    /// A finding without a verdict.
+    None,
+    /// Noted for people to look at.
+    Flag,
+    /// The span is masked.
+    Redact,
+    /// The exchange ends.
+    Block,
+}

@@ -1,0 +1,1 @@
+//! Sockets: accepts, serves, drains.

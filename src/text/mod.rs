@@ -1,0 +1,1 @@
+//! Folding: text becomes comparable, with offsets back to the original.

@@ -1,0 +1,1 @@
+//! Framing: body bytes, cut anywhere, become frames that keep their raw bytes.
