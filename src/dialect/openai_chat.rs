@@ -106,6 +106,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
                     map.next_value::<IgnoredAny>()?;
                 }
                 (_, Some(level)) => {
+                    self.reader.chunk.known |= level == Level::Choices;
                     map.next_value_seed(Walk { reader: &mut *self.reader, level })?;
                 }
                 (level, None) => {
