@@ -19,8 +19,10 @@ pub mod compile;
 pub mod examples;
 pub mod lint;
 pub mod pack;
+mod patterns;
 pub mod stream_matcher;
 pub mod watch;
+mod yaml;
 
 pub use compile::{Rule, RuleIndex, RuleSet};
 pub use lint::{LintNote, lint};
