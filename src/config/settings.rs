@@ -149,18 +149,21 @@ enum NeedUpstream {
 impl Config {
     /// Reads the tree of a server that is to be started.
     pub fn read(tree: Node) -> Result<Self, ConfigErrors> {
-        Self::checked(tree, NeedUpstream::Yes)
+        let (config, errors) = Self::checked(tree, NeedUpstream::Yes);
+        if errors.0.is_empty() { Ok(config) } else { Err(errors) }
     }
 
-    /// Reads a tree to see what is wrong with it; the upstream may come from a flag later.
-    pub fn check(tree: Node) -> Result<Self, ConfigErrors> {
+    /// Reads a tree to see what is wrong with it; the upstream may come from a flag later. What is broken has its
+    /// default in the configuration that comes back.
+    #[must_use]
+    pub fn check(tree: Node) -> (Self, ConfigErrors) {
         Self::checked(tree, NeedUpstream::No)
     }
 
-    fn checked(tree: Node, need: NeedUpstream) -> Result<Self, ConfigErrors> {
+    fn checked(tree: Node, need: NeedUpstream) -> (Self, ConfigErrors) {
         let mut findings = Findings::default();
         let config = read(Section::root(tree, &mut findings), &mut findings, need);
-        if findings.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(findings.errors)) }
+        (config, ConfigErrors(findings.errors))
     }
 
     /// The first route whose path begins `path`.
@@ -260,12 +263,8 @@ fn read_hold(root: &mut Section, findings: &mut Findings) -> Hold {
     let mut section = root.section("hold", findings);
     let hold = Hold {
         max_bytes: section.value("max_bytes", findings, size).unwrap_or(256 << 10),
-        deadline: section
-            .value("deadline", findings, duration)
-            .unwrap_or(Duration::from_secs(10)),
-        on_deadline: section
-            .value("on_deadline", findings, named)
-            .unwrap_or(OnDeadline::default()),
+        deadline: section.value("deadline", findings, duration).unwrap_or(Duration::from_secs(10)),
+        on_deadline: section.value("on_deadline", findings, named).unwrap_or(OnDeadline::default()),
     };
     section.finish(findings);
     hold
@@ -508,10 +507,9 @@ fn mode(text: &str) -> Result<Mode, String> {
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
-    let text = text.strip_prefix("localhost:").map_or_else(
-        || text.to_owned(),
-        |port| format!("127.0.0.1:{port}"),
-    );
+    let text = text
+        .strip_prefix("localhost:")
+        .map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
     text.parse().map_err(|_| "expected an address with a port, like 127.0.0.1:8080".to_owned())
 }
 

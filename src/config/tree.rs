@@ -208,9 +208,9 @@ fn place(path: &Arc<str>, raw: Spanned<RawValue>) -> Node {
         RawValue::List(items) => {
             Value::List(items.into_iter().map(|item| place(path, item)).collect())
         }
-        RawValue::Map(entries) => Value::Map(
-            entries.into_iter().map(|(key, value)| (key, place(path, value))).collect(),
-        ),
+        RawValue::Map(entries) => {
+            Value::Map(entries.into_iter().map(|(key, value)| (key, place(path, value))).collect())
+        }
     };
     Node { origin, value }
 }
