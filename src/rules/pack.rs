@@ -1,5 +1,6 @@
 //! YAML → [`Pack`]: every rule read and checked by itself, every broken one reported.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
@@ -414,12 +415,14 @@ impl Reader<'_> {
             .required(&fields, "within_chars")
             .and_then(|node| self.count(node, "within_chars"))
             .and_then(|count| u32::try_from(count).ok());
-        let list =
-            self.required(&fields, "words").and_then(|node| self.list(node, "words"))?;
+        let list = self.required(&fields, "words").and_then(|node| self.list(node, "words"))?;
         let words: Vec<Literal> =
             list.iter().filter_map(|node| self.literal(node, edges)).collect();
         if !(2..=MAX_NEAR_WORDS).contains(&list.len()) {
             self.refuse(node, Some("words"), format!("takes 2 to {MAX_NEAR_WORDS} words"));
+        }
+        if words.iter().collect::<HashSet<_>>().len() < words.len() {
+            self.refuse(node, Some("words"), "has a word twice");
         }
         let within_chars = within?;
         let least: usize = words.iter().map(|word| word.folded.chars().count()).max()?;
