@@ -14,15 +14,20 @@
 
 use serde::{Deserialize, Serialize};
 
+mod automata;
 pub mod builtin;
 pub mod compile;
 pub mod examples;
 pub mod lint;
+mod literals;
 pub mod pack;
 mod patterns;
 pub mod stream_matcher;
 pub mod watch;
 mod yaml;
+
+#[cfg(test)]
+mod tests;
 
 pub use compile::{Rule, RuleIndex, RuleSet};
 pub use lint::{LintNote, lint};
