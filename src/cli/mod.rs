@@ -1,6 +1,8 @@
 //! The commands.
 
 mod check;
+mod rules;
+mod scan;
 mod serve;
 
 use std::{
@@ -11,7 +13,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use thinkgate::config::{
-    ConfigError, ConfigErrors, Node, Origin, Value, from_environment, from_yaml,
+    ConfigError, ConfigErrors, Node, Origin, Value, from_environment, from_flag, from_yaml,
 };
 
 /// Bad usage or configuration (`EX_USAGE`).
@@ -34,6 +36,10 @@ enum Command {
     Serve(Box<serve::Arguments>),
     /// Tell everything that is wrong with a configuration and its rules.
     Check(check::Arguments),
+    /// Read recorded bodies and traces, and tell what was found.
+    Scan(scan::Arguments),
+    /// Test, lint or list rule packs.
+    Rules(rules::Arguments),
 }
 
 /// Reads the command line and does what it says.
@@ -48,6 +54,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Serve(arguments) => serve::run(*arguments),
         Command::Check(arguments) => Ok(check::run(&arguments)),
+        Command::Scan(arguments) => scan::run(arguments),
+        Command::Rules(arguments) => rules::run(arguments),
     }
 }
 
@@ -75,6 +83,16 @@ fn file_and_environment(file: Option<&Path>) -> Result<Node, ConfigErrors> {
         (Some(below), Some(above)) if errors.is_empty() => Ok(below.under(above)),
         _ => Err(ConfigErrors(errors)),
     }
+}
+
+/// The `--rules` flags as a tree to lay over the other sources.
+fn rules_flag(texts: Vec<String>) -> Option<Node> {
+    let flag = "--rules";
+    let nodes = texts
+        .into_iter()
+        .map(|text| Node { origin: Origin::Flag(flag), value: Value::Scalar(text) });
+    let nodes: Vec<Node> = nodes.collect();
+    (!nodes.is_empty()).then(|| from_flag(flag, &["rules"], Value::List(nodes)))
 }
 
 fn read_file(path: &Path) -> Result<Node, ConfigError> {
