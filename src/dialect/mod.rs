@@ -1,5 +1,11 @@
 //! The wire vocabularies of model servers: a frame's deltas, and how a refusal is written.
 
+pub mod chunk;
+mod json;
+pub mod openai_chat;
+pub mod refusal;
+pub mod request;
+
 use serde::Serialize;
 
 /// A server family's wire vocabulary.
@@ -79,4 +85,10 @@ impl Endpoint {
             Self::Completions => Dialect::OpenAiCompletions,
         }
     }
+}
+
+/// The text of a JSON string token, as [`chunk::Piece`]s carry it.
+#[must_use]
+pub fn text_of_token(token: &str) -> Option<std::borrow::Cow<'_, str>> {
+    json::string(token)
 }

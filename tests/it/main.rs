@@ -20,6 +20,8 @@ mod configuration;
 mod faults;
 /// Metrics, audit lines, the operator's listener.
 mod records;
+/// Recorded response bodies, cut everywhere, give the expected texts.
+mod recorded_streams;
 mod support;
 /// What goes through unchanged.
 mod transparency;
