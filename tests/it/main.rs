@@ -16,6 +16,8 @@ mod command;
 mod compression;
 /// The configuration file, its errors and its documentation.
 mod configuration;
+/// Held and whole bodies, and what may not pass.
+mod enforcement;
 /// Peers that break, stall, lie or vanish.
 mod faults;
 /// Metrics, audit lines, the operator's listener.
