@@ -54,8 +54,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Serve(arguments) => serve::run(*arguments),
         Command::Check(arguments) => Ok(check::run(&arguments)),
-        Command::Scan(arguments) => scan::run(arguments),
-        Command::Rules(arguments) => rules::run(arguments),
+        Command::Scan(arguments) => scan::run(&arguments),
+        Command::Rules(arguments) => rules::run(&arguments),
     }
 }
 
