@@ -516,9 +516,10 @@ proptest! {
     fn what_is_held_could_become_an_enforced_match(
         patterns in prop::collection::vec(prop_oneof![literals(), exact_regexes()], 1..5),
         text in texts(),
+        rare in prop::sample::select(vec![1_usize, 3, 9]),
     ) {
         let sketches: Vec<Sketch> = patterns.iter().map(|pattern| any(vec![pattern.clone()])).collect();
-        let watch = watch(&compile(&sketches));
+        let watch = watch(&compile_with(&sketches, rare));
         let expected = matches(&watch, &text);
         let mut matcher = StreamMatcher::new(&watch);
         let mut found = Vec::new();
