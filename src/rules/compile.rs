@@ -237,15 +237,15 @@ impl Compiler {
         });
     }
 
-    fn add_pattern(&mut self, rule: u32, role: Role, pattern: &Placed<PatternSpec>) {
+    fn add_pattern(&mut self, rule: u32, serves: Role, pattern: &Placed<PatternSpec>) {
         match &pattern.what {
-            PatternSpec::Literal(literal) => self.literals.add(literal, Use { rule, role }),
+            PatternSpec::Literal(literal) => self.literals.add(literal, Use { rule, role: serves }),
             PatternSpec::Regex(regex) => {
                 let regex = Placed { what: regex.clone(), place: pattern.place };
-                self.regexes.push((rule, role, regex));
+                self.regexes.push((rule, serves, regex));
             }
             PatternSpec::Near { words, within_chars } => {
-                let Role::Match { part } = role else { return };
+                let Role::Match { part } = serves else { return };
                 let near = u32::try_from(self.nears.len()).unwrap_or(u32::MAX);
                 for (word, literal) in words.iter().enumerate() {
                     let word = u8::try_from(word).unwrap_or(u8::MAX);

@@ -19,7 +19,7 @@ use regex_automata::util::primitives::StateID as RegexState;
 use crate::text::fold::{fold_ascii_byte, fold_char, is_word};
 use crate::text::offsets::{Offsets, Origin};
 
-use super::automata::{Ends, Starts, Whole, within_bound};
+use super::automata::{Ends, Group, Starts, Whole, within_bound};
 use super::compile::{RuleSet, Search};
 use super::literals::{MARK, Role, Use};
 use super::watch::{Mode, Position};
@@ -159,7 +159,7 @@ impl StreamMatcher {
             regex_states: watch
                 .groups
                 .iter()
-                .filter_map(|&group| rules.groups.get(group).map(|group| group.start()))
+                .filter_map(|&group| rules.groups.get(group).map(Group::start))
                 .collect(),
             tail: Vec::new(),
             triggers: Vec::new(),
