@@ -1,6 +1,10 @@
 //! The channels of an exchange, and how a choice's deltas are split into them.
 
+mod think_tags;
+
 use serde::{Deserialize, Serialize};
+
+pub use think_tags::{Part, Segment, ThinkTags, ThinkingStart};
 
 /// Where in an exchange a text stands.
 #[derive(
@@ -17,7 +21,6 @@ use serde::{Deserialize, Serialize};
     schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::exhaustive_enums, reason = "the set is closed by contract")]
 pub enum Channel {
     /// What the caller sent.
     Prompt,

@@ -1,5 +1,9 @@
 //! The wire vocabularies of model servers: a frame's deltas, and how a refusal is written.
 
+pub mod chunk;
+mod json;
+pub mod openai_chat;
+
 use serde::Serialize;
 
 /// A server family's wire vocabulary.

@@ -1,8 +1,34 @@
 //! Rule packs: what is looked for in folded text.
+//!
+//! In: packs ([`PackSource`]), then a channel's text as it arrives. Out: matches at offsets of the original
+//! text, the same for every cut of it, and a watermark below which no enforced match can start any more.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`pack`] | YAML → [`Pack`], or every broken rule with its place |
+//! | [`compile`] | packs → [`RuleSet`], the automata that all texts share |
+//! | [`watch`] | which rules watch a text, and which of them may redact or block there |
+//! | [`stream_matcher`] | the state carried along one text |
+//! | [`mod@examples`], [`mod@lint`] | what `thinkgate rules test` says of a set |
+//! | [`builtin`] | the packs inside the binary |
 
 use serde::{Deserialize, Serialize};
 
-use crate::channel::Channel;
+pub mod builtin;
+pub mod compile;
+pub mod examples;
+pub mod lint;
+pub mod pack;
+mod patterns;
+pub mod stream_matcher;
+pub mod watch;
+mod yaml;
+
+pub use compile::{Rule, RuleIndex, RuleSet};
+pub use lint::{LintNote, lint};
+pub use pack::{Examples, Pack, PackError, PackSource};
+pub use stream_matcher::{RuleMatch, StreamMatcher};
+pub use watch::Watch;
 
 /// A kind of harm. The set is closed: reports and metrics of every deployment can be compared.
 #[derive(

@@ -1,1 +1,116 @@
 //! Framing: body bytes, cut anywhere, become frames that keep their raw bytes.
+//!
+//! In: chunks of a decoded response body. Out: [`Frame`]s, in order, the same for every cut. The frames' raw
+//! bytes, put one after another, are the body: what is let through can leave byte for byte as it came.
+//! What a frame means is the business of [`crate::dialect`].
+
+mod sse;
+mod sniff;
+mod whole;
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+pub use sniff::{Framing, NeitherEventsNorJson, sniff};
+pub use sse::SseFramer;
+pub use whole::WholeFramer;
+
+/// One unit of the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Every byte of the frame, its terminator included.
+    pub raw: Bytes,
+    /// What the frame carries.
+    pub payload: Payload,
+    /// Whether an SSE field named `error` stands in it (llama-box reports a failure that way).
+    pub error_field: bool,
+}
+
+/// Where a frame's payload stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// Nothing but comments and fields without data.
+    Empty,
+    /// One run of bytes of [`Frame::raw`].
+    Slice(Range<usize>),
+    /// Several `data` lines, joined by newlines.
+    Joined(Bytes),
+    /// Part of a frame that is larger than the limit; it was not read.
+    TooLarge,
+}
+
+// === impl Frame ===
+
+impl Frame {
+    /// The payload's bytes; empty where there are none.
+    #[must_use]
+    pub fn data(&self) -> &[u8] {
+        match &self.payload {
+            Payload::Slice(range) => self.raw.get(range.clone()).unwrap_or_default(),
+            Payload::Joined(bytes) => bytes,
+            Payload::Empty | Payload::TooLarge => &[],
+        }
+    }
+
+    /// The frame with its payload replaced by `data`, one line long.
+    #[must_use]
+    pub fn with_data(&self, data: &[u8]) -> Bytes {
+        match &self.payload {
+            Payload::Slice(range) => {
+                let head = self.raw.get(..range.start).unwrap_or_default();
+                let tail = self.raw.get(range.end..).unwrap_or_default();
+                [head, data, tail].concat().into()
+            }
+            Payload::Joined(_) | Payload::Empty | Payload::TooLarge => {
+                [b"data: ", data, b"\n\n"].concat().into()
+            }
+        }
+    }
+}
+
+/// Cuts a body into frames.
+#[derive(Debug)]
+pub enum Framer {
+    /// Server-sent events.
+    Sse(SseFramer),
+    /// One body, one frame.
+    Whole(WholeFramer),
+}
+
+// === impl Framer ===
+
+impl Framer {
+    /// A framer that keeps at most `max_bytes` of one frame.
+    #[must_use]
+    pub fn new(framing: Framing, max_bytes: usize) -> Self {
+        match framing {
+            Framing::Sse => Self::Sse(SseFramer::new(max_bytes)),
+            Framing::Whole => Self::Whole(WholeFramer::new(max_bytes)),
+        }
+    }
+
+    /// Takes the next bytes of the body.
+    pub fn push(&mut self, chunk: Bytes) {
+        match self {
+            Self::Sse(framer) => framer.push(chunk),
+            Self::Whole(framer) => framer.push(&chunk),
+        }
+    }
+
+    /// The next frame that is complete.
+    pub fn next_frame(&mut self) -> Option<Frame> {
+        match self {
+            Self::Sse(framer) => framer.next_frame(),
+            Self::Whole(framer) => framer.next_frame(),
+        }
+    }
+
+    /// What is left at the end of the body: an event without its blank line, or the whole body.
+    pub fn finish(&mut self) -> Option<Frame> {
+        match self {
+            Self::Sse(framer) => framer.finish(),
+            Self::Whole(framer) => framer.finish(),
+        }
+    }
+}

@@ -1,0 +1,635 @@
+//! Chat and text completions, in the many spellings that model servers give them.
+//!
+//! One pass over the frame's JSON: objects on the way to the text are walked as they stream by, leaves are
+//! borrowed. Field names are those of `wire.md`'s table: `DeepSeek`, vLLM, `SGLang`, llama.cpp, Ollama `/v1`,
+//! `OpenRouter`, Snowflake, Groq, Mistral, `DashScope`, Azure, Gemini, `LiteLLM`, Perplexity, Together.
+
+use std::{borrow::Cow, fmt, ops::Range};
+
+use serde::{
+    Deserializer as _,
+    de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::{
+    chunk::{Chunk, Opaque, Piece, Source},
+    json::{Key, each_entry, each_item, range_in, says_nothing, string},
+};
+
+/// Reads one frame's payload: a chunk of a stream, or a whole body.
+#[must_use]
+pub fn read(payload: &str) -> Chunk<'_> {
+    let mut chunk = Chunk::default();
+    if payload.trim_ascii() == "[DONE]" {
+        chunk.done = true;
+        chunk.known = true;
+        return chunk;
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(payload);
+    let mut reader = Reader::new(payload, &mut chunk);
+    let walked = deserializer.deserialize_map(Walk { reader: &mut reader, level: Level::Root });
+    if walked.is_err() || deserializer.end().is_err() {
+        // What was read before the break stays: a client that is more lenient may show it.
+        chunk.known = false;
+    }
+    chunk
+}
+
+/// Reads the payload of an SSE field named `error`.
+pub(super) fn read_error_field(payload: &str) -> Chunk<'_> {
+    let mut chunk = Chunk { error: true, known: true, ..Chunk::default() };
+    Reader::new(payload, &mut chunk).read_error(payload, MAX_DEPTH);
+    chunk
+}
+
+/// What is written while the walk goes on.
+struct Reader<'r, 'de> {
+    payload: &'de str,
+    chunk: &'r mut Chunk<'de>,
+    /// The choice's position, until its `index` is known.
+    choice: u32,
+    /// Whether the choice says that it is finished.
+    finished: bool,
+    /// Whether the choice has a delta, so that its `message` only repeats.
+    has_delta: bool,
+    /// Where the choice's pieces begin.
+    begin: usize,
+    /// Where the choice's opaque parts begin.
+    opaque_begin: usize,
+    /// The pieces of the choice's `message`.
+    message: Range<usize>,
+}
+
+/// Levels of nesting that are looked into below a leaf; what lies deeper counts as unread.
+const MAX_DEPTH: usize = 8;
+
+/// Where in the frame the walk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Root,
+    Choices,
+    Choice,
+    Delta,
+    /// A `message`: the text itself in a whole body, a repeat of it beside a delta.
+    Message,
+    Logprobs,
+}
+
+struct Walk<'w, 'r, 'de> {
+    reader: &'w mut Reader<'r, 'de>,
+    level: Level,
+}
+
+// === impl Walk ===
+
+impl<'de> DeserializeSeed<'de> for Walk<'_, '_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a completion chunk")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let begin = self.reader.chunk.pieces.len();
+        while let Some(key) = map.next_key_seed(Key)? {
+            match (self.level, next_level(self.level, &key)) {
+                (Level::Choices, _) => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+                (_, Some(level)) => {
+                    self.reader.chunk.known |= level == Level::Choices;
+                    map.next_value_seed(Walk { reader: &mut *self.reader, level })?;
+                }
+                (level, None) => {
+                    let value: &'de RawValue = map.next_value()?;
+                    self.reader.leaf(level, &key, value.get());
+                }
+            }
+        }
+        match self.level {
+            Level::Delta => self.reader.has_delta = true,
+            Level::Message => self.reader.message = begin..self.reader.chunk.pieces.len(),
+            Level::Root | Level::Choices | Level::Choice | Level::Logprobs => {}
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        if self.level != Level::Choices {
+            while items.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(());
+        }
+        for position in 0.. {
+            self.reader.begin_choice(position);
+            if items
+                .next_element_seed(Walk { reader: &mut *self.reader, level: Level::Choice })?
+                .is_none()
+            {
+                break;
+            }
+            self.reader.end_choice();
+        }
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// The level that the value of `key` is walked at; none for a leaf.
+fn next_level(level: Level, key: &str) -> Option<Level> {
+    match (level, key) {
+        (Level::Root, "choices") => Some(Level::Choices),
+        (Level::Choice, "delta") => Some(Level::Delta),
+        (Level::Choice, "message") => Some(Level::Message),
+        (Level::Choice, "logprobs") => Some(Level::Logprobs),
+        _ => None,
+    }
+}
+
+// === impl Reader ===
+
+impl<'r, 'de> Reader<'r, 'de> {
+    fn new(payload: &'de str, chunk: &'r mut Chunk<'de>) -> Self {
+        Self {
+            payload,
+            chunk,
+            choice: 0,
+            finished: false,
+            has_delta: false,
+            begin: 0,
+            opaque_begin: 0,
+            message: 0..0,
+        }
+    }
+
+    fn leaf(&mut self, level: Level, key: &str, raw: &'de str) {
+        match level {
+            Level::Root => self.root_leaf(key, raw),
+            Level::Choice => self.choice_leaf(key, raw),
+            Level::Delta | Level::Message => self.message_leaf(level, key, raw),
+            Level::Logprobs => self.logprobs_leaf(key, raw),
+            Level::Choices => {}
+        }
+    }
+
+    fn root_leaf(&mut self, key: &str, raw: &'de str) {
+        let envelope = &mut self.chunk.envelope;
+        match key {
+            "id" => envelope.id = Some(raw),
+            "created" => envelope.created = Some(raw),
+            "model" => envelope.model = Some(raw),
+            "object" => envelope.object = Some(raw),
+            "usage" => {
+                self.chunk.usage = (raw != "null").then_some(raw);
+                self.chunk.known = true;
+            }
+            "error" if !says_nothing(raw) => {
+                self.chunk.error = true;
+                self.chunk.known = true;
+                self.read_error(raw, MAX_DEPTH);
+            }
+            _ => {}
+        }
+    }
+
+    /// Text of the model that an error carries along.
+    fn read_error(&mut self, raw: &'de str, depth: usize) {
+        each_entry(raw, |key, value| match key {
+            "error" if depth > 0 => self.read_error(value, depth - 1),
+            "failed_generation" => self.text(Source::Beside, value),
+            _ => {}
+        });
+    }
+
+    fn begin_choice(&mut self, position: u32) {
+        self.chunk.known = true;
+        self.choice = position;
+        self.finished = false;
+        self.has_delta = false;
+        self.begin = self.chunk.pieces.len();
+        self.opaque_begin = self.chunk.opaque.len();
+        self.message = 0..0;
+    }
+
+    /// Sets the choice's index, which may stand after its text, and tells repeats from texts.
+    fn end_choice(&mut self) {
+        let choice = self.choice;
+        self.chunk.choices.push((choice, self.finished));
+        for opaque in self.chunk.opaque.iter_mut().skip(self.opaque_begin) {
+            opaque.0 = choice;
+        }
+        if self.has_delta {
+            let message = self.chunk.pieces.get_mut(self.message.clone()).unwrap_or_default();
+            for piece in
+                message.iter_mut().filter(|piece| piece.source != Source::CumulativeContent)
+            {
+                piece.source = Source::Beside;
+            }
+        }
+        let pieces = self.chunk.pieces.get_mut(self.begin..).unwrap_or_default();
+        let has_content = pieces.iter().any(|piece| piece.source == Source::Content);
+        for piece in pieces {
+            piece.choice = choice;
+            // `text` is a text completion's own text unless it stands beside the same text in a delta.
+            if piece.source == Source::TextBesideDelta && !has_content {
+                piece.source = Source::Content;
+            }
+        }
+    }
+
+    fn choice_leaf(&mut self, key: &str, raw: &'de str) {
+        match key {
+            "index" => self.choice = raw.parse().unwrap_or(self.choice),
+            "finish_reason" => self.finished |= !says_nothing(raw),
+            "text" => self.text(Source::TextBesideDelta, raw),
+            "native_finish_reason"
+            | "stop_reason"
+            | "matched_stop"
+            | "seed"
+            | "content_filter_results"
+            | "content_filter_result"
+            | "content_filter_offsets" => {}
+            _ => self.opaque(Opaque::Field, raw),
+        }
+    }
+
+    fn message_leaf(&mut self, level: Level, key: &str, raw: &'de str) {
+        let content =
+            if level == Level::Message { Source::CumulativeContent } else { Source::Content };
+        match key {
+            "content" => {
+                self.set_aside_repeated_key(content);
+                self.content(content, raw);
+            }
+            "reasoning_content" => self.field(Source::ReasoningContent, raw),
+            "reasoning" => self.field(Source::Reasoning, raw),
+            "refusal" => self.field(Source::Refusal, raw),
+            "reasoning_details" => self.reasoning_details(raw),
+            "thinking_blocks" => {
+                each_item(raw, |block| {
+                    each_entry(block, |key, value| {
+                        if key == "thinking" {
+                            self.text(Source::ThinkingBlocks, value);
+                        }
+                    });
+                });
+            }
+            "tool_calls" => {
+                let mut position = 0;
+                each_item(raw, |call| {
+                    self.tool_call(position, call);
+                    position += 1;
+                });
+            }
+            "function_call" => self.tool_call(0, raw),
+            "executed_tools" => self.every_string(raw, MAX_DEPTH),
+            "audio" | "images" => self.media(raw),
+            "role" | "name" | "channel" | "id" | "tool_call_id" | "extra_content" => {}
+            _ => self.opaque(Opaque::Field, raw),
+        }
+    }
+
+    /// A field that holds one string.
+    fn field(&mut self, source: Source, raw: &'de str) {
+        self.set_aside_repeated_key(source);
+        self.text(source, raw);
+    }
+
+    fn text(&mut self, source: Source, raw: &'de str) {
+        match string(raw) {
+            Some(text) if text.is_empty() => {}
+            Some(text) => self.piece(source, text, raw),
+            None => self.opaque(Opaque::Field, raw),
+        }
+    }
+
+    fn piece(&mut self, source: Source, text: Cow<'de, str>, raw: &str) {
+        let json = range_in(self.payload, raw);
+        self.chunk.pieces.push(Piece { choice: self.choice, source, text, json });
+    }
+
+    /// All values of a repeated key are scanned; the last is the text, as clients read it.
+    fn set_aside_repeated_key(&mut self, source: Source) {
+        let earlier = self.chunk.pieces.get_mut(self.begin..).unwrap_or_default();
+        for piece in earlier.iter_mut().filter(|piece| piece.source == source) {
+            piece.source = Source::Beside;
+        }
+    }
+
+    /// A string, or Mistral's array of parts.
+    fn content(&mut self, source: Source, raw: &'de str) {
+        if raw.starts_with('[') {
+            each_item(raw, |part| self.content_part(source, part));
+        } else {
+            self.text(source, raw);
+        }
+    }
+
+    fn content_part(&mut self, source: Source, part: &'de str) {
+        if part.starts_with('"') {
+            return self.text(source, part);
+        }
+        let mut kind = "";
+        each_entry(part, |key, value| {
+            if key == "type" {
+                kind = value;
+            }
+        });
+        let media = matches!(
+            kind,
+            "\"image_url\"" | "\"image\"" | "\"input_audio\"" | "\"audio\"" | "\"file\""
+        );
+        if media {
+            return self.opaque(Opaque::Media, part);
+        }
+        each_entry(part, |key, value| match key {
+            "text" => self.text(source, value),
+            "thinking" if value.starts_with('[') => {
+                each_item(value, |inner| self.thinking_part(inner));
+            }
+            "thinking" => self.text(Source::ThinkingPart, value),
+            "type" | "closed" | "signature" => {}
+            _ => self.opaque(Opaque::Field, value),
+        });
+    }
+
+    fn thinking_part(&mut self, part: &'de str) {
+        if part.starts_with('"') {
+            return self.text(Source::ThinkingPart, part);
+        }
+        each_entry(part, |key, value| match key {
+            "text" => self.text(Source::ThinkingPart, value),
+            "type" => {}
+            _ => self.opaque(Opaque::Field, value),
+        });
+    }
+
+    fn reasoning_details(&mut self, raw: &'de str) {
+        each_item(raw, |detail| {
+            each_entry(detail, |key, value| match key {
+                "text" | "summary" => self.text(Source::ReasoningDetails, value),
+                "data" => self.opaque(Opaque::Encrypted, value),
+                "type" | "format" | "id" | "index" | "signature" => {}
+                _ => self.opaque(Opaque::Field, value),
+            });
+        });
+    }
+
+    fn tool_call(&mut self, position: u32, raw: &'de str) {
+        let mut index = position;
+        each_entry(raw, |key, value| {
+            if key == "index" {
+                index = value.parse().unwrap_or(position);
+            }
+        });
+        each_entry(raw, |key, value| match key {
+            "function" | "custom" => {
+                each_entry(value, |key, value| match key {
+                    "arguments" | "input" => self.arguments(index, value),
+                    "name" => {}
+                    _ => self.opaque(Opaque::Field, value),
+                });
+            }
+            "arguments" => self.arguments(index, value),
+            "index" | "id" | "type" | "name" => {}
+            _ => self.opaque(Opaque::Field, value),
+        });
+    }
+
+    /// Arguments as a string, or as an object that stands for itself.
+    fn arguments(&mut self, index: u32, raw: &'de str) {
+        if raw.starts_with('{') {
+            self.piece(Source::ToolArguments(index), Cow::Borrowed(raw), raw);
+        } else {
+            self.text(Source::ToolArguments(index), raw);
+        }
+    }
+
+    fn media(&mut self, raw: &'de str) {
+        if raw.starts_with('{') {
+            each_entry(raw, |key, value| match key {
+                "transcript" => self.text(Source::Beside, value),
+                "id" | "expires_at" => {}
+                _ => self.opaque(Opaque::Media, value),
+            });
+        } else {
+            self.opaque(Opaque::Media, raw);
+        }
+    }
+
+    /// Every string leaf of a value whose inner shape does not matter.
+    fn every_string(&mut self, raw: &'de str, depth: usize) {
+        match (raw.as_bytes().first(), depth.checked_sub(1)) {
+            (Some(b'"'), _) => self.text(Source::Beside, raw),
+            (Some(b'['), Some(depth)) => {
+                each_item(raw, |item| self.every_string(item, depth));
+            }
+            (Some(b'{'), Some(depth)) => {
+                each_entry(raw, |key, value| {
+                    if !matches!(key, "type" | "url" | "id") {
+                        self.every_string(value, depth);
+                    }
+                });
+            }
+            _ => self.opaque(Opaque::Field, raw),
+        }
+    }
+
+    fn logprobs_leaf(&mut self, key: &str, raw: &'de str) {
+        let source = match key {
+            "content" => Source::ContentLogprobs,
+            "reasoning_content" | "reasoning" => Source::ReasoningLogprobs,
+            "refusal" => Source::RefusalLogprobs,
+            // Text completions name parallel arrays instead.
+            "tokens" => {
+                each_item(raw, |token| self.text(Source::ContentLogprobs, token));
+                return;
+            }
+            "top_logprobs" => {
+                each_item(raw, |alternatives| {
+                    each_entry(alternatives, |token, _| {
+                        self.alternative(token.to_owned().into(), alternatives)
+                    });
+                });
+                return;
+            }
+            "token_logprobs" | "text_offset" => return,
+            _ => return self.opaque(Opaque::Field, raw),
+        };
+        let begin = self.chunk.pieces.len();
+        each_item(raw, |entry| self.logprob(source, entry));
+        let entries = begin..self.chunk.pieces.len();
+        if !entries.is_empty() {
+            self.chunk.arrays.push((range_in(self.payload, raw), entries));
+        }
+    }
+
+    fn logprob(&mut self, source: Source, entry: &'de str) {
+        each_entry(entry, |key, value| match key {
+            "token" => {
+                if let Some(text) = string(value) {
+                    self.piece(source, text, entry);
+                }
+            }
+            "top_logprobs" => {
+                each_item(value, |alternative| {
+                    each_entry(alternative, |key, value| {
+                        if let ("token", Some(text)) = (key, string(value)) {
+                            self.alternative(text, alternative);
+                        }
+                    });
+                });
+            }
+            _ => {}
+        });
+    }
+
+    fn alternative(&mut self, text: Cow<'de, str>, raw: &str) {
+        if text.chars().nth(2).is_some() {
+            self.piece(Source::TopLogprob, text, raw);
+        }
+    }
+
+    fn opaque(&mut self, kind: Opaque, raw: &str) {
+        if !says_nothing(raw) {
+            self.chunk.opaque.push((self.choice, kind, raw.len()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(payload: &str) -> Vec<(u32, Source, String)> {
+        read(payload)
+            .pieces
+            .into_iter()
+            .map(|piece| (piece.choice, piece.source, piece.text.into_owned()))
+            .collect()
+    }
+
+    fn one(source: Source, text: &str) -> Vec<(u32, Source, String)> {
+        vec![(0, source, text.to_owned())]
+    }
+
+    #[test]
+    fn reads_the_text_of_every_dialect() {
+        use Source::*;
+        let cases: [(&str, Vec<(u32, Source, String)>); 10] = [
+            (
+                r#"{"choices":[{"delta":{"reasoning_content":"a","content":null}}]}"#,
+                one(ReasoningContent, "a"),
+            ),
+            (r#"{"choices":[{"delta":{"reasoning":"a","content":""}}]}"#, one(Reasoning, "a")),
+            (
+                r#"{"choices":[{"delta":{"reasoning_details":[{"type":"reasoning.text","text":"a"}]}}]}"#,
+                one(ReasoningDetails, "a"),
+            ),
+            (
+                r#"{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"a"}]}]}}]}"#,
+                one(ThinkingPart, "a"),
+            ),
+            (r#"{"choices":[{"delta":{"content":"\u003cthink\u003e"}}]}"#, one(Content, "<think>")),
+            (r#"{"choices":[{"text":"a","index":0}]}"#, one(Content, "a")),
+            (
+                r#"{"choices":[{"message":{"content":"ab"},"delta":{"content":"b"}}]}"#,
+                vec![(0, CumulativeContent, "ab".into()), (0, Content, "b".into())],
+            ),
+            (
+                r#"{"choices":[{"text":"b","delta":{"content":"b","token_id":7}}]}"#,
+                vec![(0, TextBesideDelta, "b".into()), (0, Content, "b".into())],
+            ),
+            (
+                r#"{"choices":[{"delta":{"tool_calls":[{"index":2,"function":{"name":"f","arguments":"{}"}}]},"index":1}]}"#,
+                vec![(1, ToolArguments(2), "{}".into())],
+            ),
+            (r#"{"error":{"message":"m","failed_generation":"a"}}"#, one(Beside, "a")),
+        ];
+        for (payload, expected) in cases {
+            assert_eq!(pieces(payload), expected, "{payload}");
+        }
+    }
+
+    #[test]
+    fn takes_the_last_of_a_repeated_key_and_keeps_the_others_beside() {
+        let payload = r#"{"choices":[{"delta":{"content":"a","content":"b"}}]}"#;
+        let expected =
+            vec![(0, Source::Beside, "a".to_owned()), (0, Source::Content, "b".to_owned())];
+        assert_eq!(pieces(payload), expected);
+    }
+
+    #[test]
+    fn tells_the_place_of_every_piece() {
+        let payload = r#"{"id":"x","choices":[{"delta":{"content":"h\u00e9"},"finish_reason":"stop","index":3}],"usage":{"n":1}}"#;
+        let chunk = read(payload);
+        assert_eq!(&payload[chunk.pieces[0].json.clone()], r#""h\u00e9""#);
+        assert_eq!(chunk.choices, [(3, true)]);
+        assert_eq!(chunk.envelope.id, Some(r#""x""#));
+        assert_eq!(chunk.usage, Some(r#"{"n":1}"#));
+        assert!(chunk.known && !chunk.error && !chunk.done);
+    }
+
+    #[test]
+    fn counts_what_it_does_not_read() {
+        let payload = r#"{"choices":[{"delta":{"novel":"text","empty":"","reasoning_details":[{"type":"reasoning.encrypted","data":"gAAA"}]},"extra":7}]}"#;
+        assert_eq!(read(payload).opaque, [(0, Opaque::Field, 6), (0, Opaque::Encrypted, 6)]);
+    }
+
+    #[test]
+    fn knows_its_shape_from_others() {
+        for payload in
+            ["[DONE]", r#"{"choices":[]}"#, r#"{"choices":null,"usage":{}}"#, r#"{"error":"x"}"#]
+        {
+            assert!(read(payload).known, "{payload}");
+        }
+        for payload in
+            ["", "[]", "x", r#"{"type":"message_start"}"#, r#"{"choices":[{"delta":{"content":"a"#]
+        {
+            assert!(!read(payload).known, "{payload}");
+        }
+    }
+
+    #[test]
+    fn survives_deep_nesting() {
+        let deep = format!(
+            r#"{{"choices":[{{"delta":{{"executed_tools":{}1{}}}}}]}}"#,
+            "[".repeat(5000),
+            "]".repeat(5000)
+        );
+        assert_eq!(read(&deep).opaque.len(), 1);
+        let deep = format!("{}1{}", "{\"choices\":[".repeat(5000), "]}".repeat(5000));
+        let _ = read(&deep);
+    }
+}

@@ -1,0 +1,688 @@
+//! YAML → [`Pack`]: every rule read and checked by itself, every broken one reported.
+
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+use serde::de::value::{Error as ValueError, StrDeserializer};
+use serde_saphyr::{Location, Spanned};
+
+use crate::channel::Channel;
+use crate::text::fold::fold;
+
+use super::patterns::{self, Pattern};
+use super::yaml::{self, Node, Value};
+use super::{Category, Kind, RuleAction, Severity};
+
+/// A pack's text and where it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackSource {
+    /// A path, or `builtin:NAME`; errors name it.
+    pub origin: String,
+    /// The pack.
+    pub yaml: String,
+    /// Where its `literals_file` entries are looked up; the core itself reads no files.
+    pub folder: Option<PathBuf>,
+}
+
+/// A pack whose every rule could be read. [`RuleSet::compile`](super::RuleSet::compile) takes it from here.
+#[derive(Clone, Debug)]
+pub struct Pack {
+    /// The pack's name.
+    pub name: String,
+    /// The pack's version.
+    pub version: String,
+    /// What the pack is about, for people.
+    pub description: String,
+    /// Where it came from.
+    pub origin: String,
+    /// Its rules, in the order of the file.
+    pub rules: Vec<RuleSpec>,
+}
+
+/// A rule as a pack states it.
+#[derive(Clone, Debug)]
+pub struct RuleSpec {
+    /// Unique over all loaded packs.
+    pub id: String,
+    /// What it is about, for people.
+    pub description: String,
+    /// What a match says about the text.
+    pub kind: Kind,
+    /// The kind of harm; only rules of kind `risk` must have one.
+    pub category: Option<Category>,
+    /// How grave a match is; `info` where a rule of another kind than `risk` does not say.
+    pub severity: Severity,
+    /// The channels it watches.
+    pub channels: Vec<Channel>,
+    /// What it asks for in place of its severity's default.
+    pub action: Option<RuleAction>,
+    /// What a match adds to a risk score, 0 to 1.
+    pub weight: f64,
+    /// Texts it must and must not match.
+    pub examples: Examples,
+    /// Where its authors learnt of it.
+    pub references: Vec<String>,
+    pub(super) needs: Needs,
+    pub(super) patterns: Vec<Placed<PatternSpec>>,
+    pub(super) unless: Vec<Placed<PatternSpec>>,
+    pub(super) place: Place,
+}
+
+/// Texts that `thinkgate rules test` tries on a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Examples {
+    /// Texts that the rule must match.
+    pub matches: Vec<String>,
+    /// Texts that the rule must not match.
+    pub passes: Vec<String>,
+}
+
+/// Why a rule, or a whole pack, was refused. The source line is never shown: a pack may name secrets.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.describe())]
+pub struct PackError {
+    /// The pack's path or name.
+    pub origin: String,
+    /// Line, from 1; 0 where unknown.
+    pub line: u64,
+    /// Column in characters, from 1; 0 where unknown.
+    pub column: u64,
+    /// The rule, where its id is known.
+    pub rule: Option<String>,
+    /// The key at fault.
+    pub key: Option<String>,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// How many of a rule's patterns a text must show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// One of them.
+    Any,
+    /// Every one.
+    All,
+}
+
+/// Line and column, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) line: u64,
+    pub(super) column: u64,
+}
+
+/// Something and where the pack says it.
+#[derive(Clone, Debug)]
+pub(super) struct Placed<T> {
+    pub(super) what: T,
+    pub(super) place: Place,
+}
+
+/// One entry of `any`, `all` or `unless`.
+#[derive(Clone, Debug)]
+pub(super) enum PatternSpec {
+    Literal(Literal),
+    Regex(Pattern),
+    Near { words: Vec<Literal>, within_chars: u32 },
+}
+
+/// A text to be found, folded already.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Literal {
+    pub(super) folded: String,
+    pub(super) edges: Edges,
+}
+
+/// Whether a literal may stand inside a longer word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Edges {
+    /// `word: true`
+    Word,
+    /// `word: false`
+    Anywhere,
+}
+
+/// The longest literal, in bytes of folded text.
+pub(super) const MAX_LITERAL: usize = 1024;
+/// The widest window of `near`, in characters.
+const MAX_WITHIN_CHARS: u32 = 1000;
+/// The most words of one `near`.
+const MAX_NEAR_WORDS: usize = 16;
+/// The most patterns of one `all`.
+const MAX_ALL: usize = 64;
+
+// === impl Pack ===
+
+impl Pack {
+    /// Reads a pack, or reports all of its broken rules.
+    ///
+    /// `literals` gives the contents of a file named by `literals_file`, or why it cannot.
+    pub fn parse(
+        origin: &str,
+        yaml: &str,
+        literals: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<Self, Vec<PackError>> {
+        let mut reader = Reader { origin, literals, rule: None, errors: Vec::new() };
+        let pack = match yaml::parse(yaml) {
+            Ok(document) => reader.pack(&document),
+            Err(fault) => {
+                let place = Place { line: fault.line, column: fault.column };
+                reader.refuse_at(place, None, fault.reason);
+                None
+            }
+        };
+        match pack {
+            Some(pack) if reader.errors.is_empty() => Ok(pack),
+            _ => Err(reader.errors),
+        }
+    }
+}
+
+// === impl PackError ===
+
+impl PackError {
+    fn describe(&self) -> String {
+        let mut text = format!("{}:{}:{}: ", self.origin, self.line, self.column);
+        if let Some(rule) = &self.rule {
+            text.push_str("rule ");
+            text.push_str(rule);
+            text.push_str(": ");
+        }
+        if let Some(key) = &self.key {
+            text.push_str(key);
+            text.push_str(": ");
+        }
+        text.push_str(&self.reason);
+        text
+    }
+}
+
+// === impl Place ===
+
+impl From<Location> for Place {
+    fn from(location: Location) -> Self {
+        Self { line: location.line(), column: location.column() }
+    }
+}
+
+/// Goes through a pack's tree and collects what is wrong with it.
+struct Reader<'a> {
+    origin: &'a str,
+    literals: &'a dyn Fn(&str) -> Result<String, String>,
+    /// The id of the rule being read.
+    rule: Option<String>,
+    errors: Vec<PackError>,
+}
+
+/// A mapping whose keys are known to be allowed.
+struct Fields<'n> {
+    entries: &'n [(Spanned<String>, Node)],
+    place: Place,
+}
+
+// === impl Fields ===
+
+impl<'n> Fields<'n> {
+    fn value(&self, key: &str) -> Option<&'n Node> {
+        self.entries.iter().find(|(name, _)| name.value == key).map(|(_, node)| node)
+    }
+}
+
+// === impl Reader ===
+
+impl Reader<'_> {
+    fn pack(&mut self, document: &Node) -> Option<Pack> {
+        let fields = self.fields(document, None, &["pack", "version", "description", "rules"])?;
+        let name = self.required(&fields, "pack").and_then(|node| self.name(node, "pack"));
+        let version = self.required(&fields, "version").and_then(|node| self.version(node));
+        let description = self.optional_text(&fields, "description");
+        let mut rules = Vec::new();
+        if let Some(list) =
+            self.required(&fields, "rules").and_then(|node| self.list(node, "rules"))
+        {
+            for node in list {
+                rules.extend(self.rule(node));
+                self.rule = None;
+            }
+        }
+        Some(Pack {
+            name: name?,
+            version: version?,
+            description,
+            origin: self.origin.to_owned(),
+            rules,
+        })
+    }
+
+    fn rule(&mut self, node: &Node) -> Option<RuleSpec> {
+        // The id first, so that every other fault can name it.
+        if let Value::Map(entries) = &node.value {
+            self.rule = entries.iter().find(|(key, _)| key.value == "id").and_then(|(_, id)| {
+                match &id.value {
+                    Value::Text(id) if is_name(id) => Some(id.clone()),
+                    _ => None,
+                }
+            });
+        }
+        let fields = self.fields(
+            node,
+            None,
+            &[
+                "id",
+                "description",
+                "kind",
+                "category",
+                "severity",
+                "channels",
+                "any",
+                "all",
+                "unless",
+                "action",
+                "weight",
+                "examples",
+                "references",
+            ],
+        )?;
+        let errors_before = self.errors.len();
+        let id = self.required(&fields, "id").and_then(|node| self.name(node, "id"));
+        let kind = self.optional_word::<Kind>(&fields, "kind").unwrap_or_default();
+        let category = self.optional_word(&fields, "category");
+        let severity = self.optional_word(&fields, "severity");
+        if kind == Kind::Risk {
+            self.required(&fields, "category");
+            self.required(&fields, "severity");
+        }
+        let severity = severity.unwrap_or(Severity::Info);
+        let (needs, patterns) = self.patterns(&fields);
+        let spec = RuleSpec {
+            id: id.unwrap_or_default(),
+            description: self.optional_text(&fields, "description"),
+            kind,
+            category,
+            severity,
+            channels: self.channels(&fields),
+            action: self.optional_word(&fields, "action"),
+            weight: self.weight(&fields).unwrap_or_else(|| default_weight(severity)),
+            examples: self.examples(&fields),
+            references: self.texts(&fields, "references"),
+            needs,
+            patterns,
+            unless: fields
+                .value("unless")
+                .map(|node| self.pattern_list(node, "unless"))
+                .unwrap_or_default(),
+            place: fields.place,
+        };
+        for exception in &spec.unless {
+            if let PatternSpec::Near { .. } = exception.what {
+                self.refuse_at(exception.place, Some("unless"), "takes literals and regexes only");
+            }
+        }
+        if kind != Kind::Risk && spec.action.is_some_and(|action| action != RuleAction::None) {
+            self.refuse(node, Some("action"), "only a rule of kind risk can flag, redact or block");
+        }
+        (self.errors.len() == errors_before).then_some(spec)
+    }
+
+    fn patterns(&mut self, fields: &Fields<'_>) -> (Needs, Vec<Placed<PatternSpec>>) {
+        match (fields.value("any"), fields.value("all")) {
+            (Some(any), None) => (Needs::Any, self.pattern_list(any, "any")),
+            (None, Some(all)) => {
+                let patterns = self.pattern_list(all, "all");
+                if patterns.len() > MAX_ALL {
+                    self.refuse(all, Some("all"), format!("has more than {MAX_ALL} patterns"));
+                }
+                (Needs::All, patterns)
+            }
+            _ => {
+                self.refuse_at(fields.place, None, "needs either `any` or `all`");
+                (Needs::Any, Vec::new())
+            }
+        }
+    }
+
+    fn pattern_list(&mut self, node: &Node, key: &'static str) -> Vec<Placed<PatternSpec>> {
+        let Some(list) = self.list(node, key) else { return Vec::new() };
+        let errors_before = self.errors.len();
+        let mut patterns = Vec::with_capacity(list.len());
+        for node in list {
+            self.pattern(node, key, &mut patterns);
+        }
+        if patterns.is_empty() && self.errors.len() == errors_before {
+            self.refuse(node, Some(key), "is empty");
+        }
+        patterns
+    }
+
+    /// Reads one entry: a literal, a file of them, a regex, or words near each other.
+    fn pattern(&mut self, node: &Node, key: &'static str, into: &mut Vec<Placed<PatternSpec>>) {
+        let keys = ["literal", "literals_file", "word", "regex", "bound", "near"];
+        let Some(fields) = self.fields(node, Some(key), &keys) else { return };
+        let main: Vec<&str> = ["literal", "literals_file", "regex", "near"]
+            .into_iter()
+            .filter(|key| fields.value(key).is_some())
+            .collect();
+        let [main] = main.as_slice() else {
+            let reason = "needs one of literal, literals_file, regex, near";
+            return self.refuse(node, Some(key), reason);
+        };
+        let Some(value) = fields.value(main) else { return };
+        let takes: &[&str] = match *main {
+            "literal" | "literals_file" => &["word"],
+            "regex" => &["bound"],
+            _ => &[],
+        };
+        for (other, value) in fields.entries {
+            if other.value != *main && !takes.contains(&other.value.as_str()) {
+                self.refuse(value, Some(&other.value), format!("does not go with `{main}`"));
+            }
+        }
+        let place = Place::from(value.referenced);
+        match *main {
+            "literal" => {
+                let edges = self.edges(&fields);
+                if let Some(literal) = self.literal(value, edges) {
+                    into.push(Placed { what: PatternSpec::Literal(literal), place });
+                }
+            }
+            "literals_file" => {
+                let edges = self.edges(&fields);
+                for literal in self.literals_file(value, edges) {
+                    into.push(Placed { what: PatternSpec::Literal(literal), place });
+                }
+            }
+            "regex" => {
+                let bound = fields.value("bound").and_then(|node| self.count(node, "bound"));
+                let Some(source) = self.text(value, "regex") else { return };
+                match patterns::parse(source, bound) {
+                    Ok(pattern) => into.push(Placed { what: PatternSpec::Regex(pattern), place }),
+                    Err(reason) => self.refuse(value, Some("regex"), reason),
+                }
+            }
+            _ => {
+                if let Some(near) = self.near(value) {
+                    into.push(Placed { what: near, place });
+                }
+            }
+        }
+    }
+
+    fn near(&mut self, node: &Node) -> Option<PatternSpec> {
+        let fields = self.fields(node, Some("near"), &["words", "within_chars", "word"])?;
+        let edges = self.edges(&fields);
+        let within = self
+            .required(&fields, "within_chars")
+            .and_then(|node| self.count(node, "within_chars"))
+            .and_then(|count| u32::try_from(count).ok());
+        let list =
+            self.required(&fields, "words").and_then(|node| self.list(node, "words"))?;
+        let words: Vec<Literal> =
+            list.iter().filter_map(|node| self.literal(node, edges)).collect();
+        if !(2..=MAX_NEAR_WORDS).contains(&list.len()) {
+            self.refuse(node, Some("words"), format!("takes 2 to {MAX_NEAR_WORDS} words"));
+        }
+        let within_chars = within?;
+        let least: usize = words.iter().map(|word| word.folded.chars().count()).max()?;
+        if within_chars > MAX_WITHIN_CHARS || (within_chars as usize) < least {
+            let reason = format!("must lie between {least} and {MAX_WITHIN_CHARS}");
+            self.refuse(node, Some("within_chars"), reason);
+        }
+        Some(PatternSpec::Near { words, within_chars })
+    }
+
+    fn literal(&mut self, node: &Node, edges: Edges) -> Option<Literal> {
+        let text = self.text(node, "literal")?;
+        match Literal::new(text, edges) {
+            Ok(literal) => Some(literal),
+            Err(reason) => {
+                self.refuse(node, Some("literal"), reason);
+                None
+            }
+        }
+    }
+
+    fn literals_file(&mut self, node: &Node, edges: Edges) -> Vec<Literal> {
+        let Some(name) = self.text(node, "literals_file") else { return Vec::new() };
+        let text = match (self.literals)(name) {
+            Ok(text) => text,
+            Err(reason) => {
+                self.refuse(node, Some("literals_file"), reason);
+                return Vec::new();
+            }
+        };
+        let mut literals = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            match Literal::new(line, edges) {
+                Ok(literal) => literals.push(literal),
+                Err(reason) => {
+                    let reason = format!("line {} of the file: {reason}", index + 1);
+                    self.refuse(node, Some("literals_file"), reason);
+                }
+            }
+        }
+        literals
+    }
+
+    fn edges(&mut self, fields: &Fields<'_>) -> Edges {
+        match fields.value("word").map(|node| (node, &node.value)) {
+            None | Some((_, Value::Bool(true))) => Edges::Word,
+            Some((_, Value::Bool(false))) => Edges::Anywhere,
+            Some((node, _)) => {
+                self.refuse(node, Some("word"), "must be true or false");
+                Edges::Word
+            }
+        }
+    }
+
+    fn channels(&mut self, fields: &Fields<'_>) -> Vec<Channel> {
+        let Some(node) = fields.value("channels") else { return Channel::ALL.to_vec() };
+        let Some(list) = self.list(node, "channels") else { return Vec::new() };
+        let mut channels: Vec<Channel> =
+            list.iter().filter_map(|node| self.word(node, "channels")).collect();
+        if list.is_empty() {
+            self.refuse(node, Some("channels"), "is empty");
+        }
+        channels.sort();
+        channels.dedup();
+        channels
+    }
+
+    fn examples(&mut self, fields: &Fields<'_>) -> Examples {
+        let Some(fields) = fields
+            .value("examples")
+            .and_then(|node| self.fields(node, Some("examples"), &["match", "pass"]))
+        else {
+            return Examples::default();
+        };
+        Examples { matches: self.texts(&fields, "match"), passes: self.texts(&fields, "pass") }
+    }
+
+    fn weight(&mut self, fields: &Fields<'_>) -> Option<f64> {
+        let node = fields.value("weight")?;
+        let weight = match node.value {
+            Value::Float(weight) => Some(weight),
+            Value::Integer(0) => Some(0.0),
+            Value::Integer(1) => Some(1.0),
+            _ => None,
+        };
+        let weight = weight.filter(|weight| (0.0..=1.0).contains(weight));
+        if weight.is_none() {
+            self.refuse(node, Some("weight"), "must be a number from 0 to 1");
+        }
+        weight
+    }
+
+    // --- values ---
+
+    fn fields<'n>(
+        &mut self,
+        node: &'n Node,
+        key: Option<&str>,
+        allowed: &[&str],
+    ) -> Option<Fields<'n>> {
+        let Value::Map(entries) = &node.value else {
+            let found = node.value.type_name();
+            self.refuse(node, key, format!("expected keys and values, found {found}"));
+            return None;
+        };
+        for (name, _) in entries {
+            if !allowed.contains(&name.value.as_str()) {
+                let reason = format!("unknown key; known are {}", allowed.join(", "));
+                // Only a name: a misplaced value could be a secret.
+                let key = is_name(&name.value).then_some(name.value.as_str());
+                self.refuse_at(name.referenced.into(), key, reason);
+            }
+        }
+        Some(Fields { entries, place: node.referenced.into() })
+    }
+
+    fn required<'n>(&mut self, fields: &Fields<'n>, key: &str) -> Option<&'n Node> {
+        let node = fields.value(key);
+        if node.is_none() {
+            self.refuse_at(fields.place, Some(key), "is missing");
+        }
+        node
+    }
+
+    fn list<'n>(&mut self, node: &'n Node, key: &str) -> Option<&'n [Node]> {
+        if let Value::List(list) = &node.value {
+            return Some(list);
+        }
+        self.refuse(node, Some(key), format!("expected a list, found {}", node.value.type_name()));
+        None
+    }
+
+    fn text<'n>(&mut self, node: &'n Node, key: &str) -> Option<&'n str> {
+        if let Value::Text(text) = &node.value {
+            return Some(text);
+        }
+        let found = node.value.type_name();
+        let reason = match node.value {
+            Value::List(_) | Value::Map(_) => format!("expected text, found {found}"),
+            _ => format!("expected text, found {found}: put it in quotes"),
+        };
+        self.refuse(node, Some(key), reason);
+        None
+    }
+
+    fn texts(&mut self, fields: &Fields<'_>, key: &str) -> Vec<String> {
+        let Some(list) = fields.value(key).and_then(|node| self.list(node, key)) else {
+            return Vec::new();
+        };
+        list.iter().filter_map(|node| self.text(node, key).map(str::to_owned)).collect()
+    }
+
+    fn optional_text(&mut self, fields: &Fields<'_>, key: &str) -> String {
+        fields
+            .value(key)
+            .and_then(|node| self.text(node, key))
+            .map(str::to_owned)
+            .unwrap_or_default()
+    }
+
+    /// One of an enum's words.
+    fn word<T: DeserializeOwned>(&mut self, node: &Node, key: &str) -> Option<T> {
+        let text = self.text(node, key)?;
+        // Serde's own message lists the words, and repeats what was found instead.
+        match T::deserialize(StrDeserializer::<ValueError>::new(text)) {
+            Ok(word) => Some(word),
+            Err(error) => {
+                let error = error.to_string();
+                let reason = error.split_once("expected ").map_or_else(
+                    || "not a known word".to_owned(),
+                    |(_, expected)| format!("expected {expected}"),
+                );
+                self.refuse(node, Some(key), reason);
+                None
+            }
+        }
+    }
+
+    fn optional_word<T: DeserializeOwned>(&mut self, fields: &Fields<'_>, key: &str) -> Option<T> {
+        let node = fields.value(key)?;
+        self.word(node, key)
+    }
+
+    fn name(&mut self, node: &Node, key: &str) -> Option<String> {
+        let name = self.text(node, key)?;
+        if is_name(name) {
+            return Some(name.to_owned());
+        }
+        self.refuse(node, Some(key), "may hold a-z, 0-9, `_`, `.` and `-` only");
+        None
+    }
+
+    fn version(&mut self, node: &Node) -> Option<String> {
+        match &node.value {
+            Value::Integer(version) => Some(version.to_string()),
+            Value::Text(version) if is_name(version) => Some(version.clone()),
+            _ => {
+                self.refuse(node, Some("version"), "must be a whole number or a quoted version");
+                None
+            }
+        }
+    }
+
+    fn count(&mut self, node: &Node, key: &str) -> Option<usize> {
+        let count = match node.value {
+            Value::Integer(count) => usize::try_from(count).ok().filter(|&count| count > 0),
+            _ => None,
+        };
+        if count.is_none() {
+            self.refuse(node, Some(key), "must be a whole number above 0");
+        }
+        count
+    }
+
+    fn refuse(&mut self, node: &Node, key: Option<&str>, reason: impl Into<String>) {
+        self.refuse_at(node.referenced.into(), key, reason);
+    }
+
+    fn refuse_at(&mut self, place: Place, key: Option<&str>, reason: impl Into<String>) {
+        self.errors.push(PackError {
+            origin: self.origin.to_owned(),
+            line: place.line,
+            column: place.column,
+            rule: self.rule.clone(),
+            key: key.map(str::to_owned),
+            reason: reason.into(),
+        });
+    }
+}
+
+// === impl Literal ===
+
+impl Literal {
+    /// Folds a literal; the reason never repeats it.
+    pub(super) fn new(text: &str, edges: Edges) -> Result<Self, String> {
+        let folded = fold(text);
+        if folded.trim().is_empty() {
+            return Err("is empty once folded".to_owned());
+        }
+        if folded.len() > MAX_LITERAL {
+            return Err(format!("is longer than {MAX_LITERAL} bytes"));
+        }
+        Ok(Self { folded, edges })
+    }
+}
+
+/// What a match of this severity adds to a risk score, where the rule does not say.
+const fn default_weight(severity: Severity) -> f64 {
+    match severity {
+        Severity::Info => 0.05,
+        Severity::Low => 0.25,
+        Severity::Medium => 0.5,
+        Severity::High => 0.8,
+        Severity::Critical => 0.95,
+    }
+}
+
+/// `[a-z0-9_.-]+`
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-'))
+}

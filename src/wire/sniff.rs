@@ -1,0 +1,62 @@
+//! Which framing a body has, told from its content type and its first bytes: servers mislabel both ways.
+
+/// How a body is cut into frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Server-sent events.
+    Sse,
+    /// One body, one frame.
+    Whole,
+}
+
+/// Bytes that are enough to tell (a byte order mark, blank lines and the longest field name).
+const ENOUGH: usize = 64;
+
+/// The framing of a body that begins with `head`: `Ok(None)` while more bytes are needed,
+/// `Err(())` when it is neither events nor JSON.
+pub fn sniff(
+    content_type: Option<&str>,
+    head: &[u8],
+) -> Result<Option<Framing>, NeitherEventsNorJson> {
+    let declared_events = content_type.is_some_and(|value| {
+        value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
+    });
+    let bare = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+    match bare.first() {
+        None => Ok(None),
+        Some(b'{' | b'[') => Ok(Some(Framing::Whole)),
+        Some(_) if declared_events => Ok(Some(Framing::Sse)),
+        Some(_) => {
+            let names: [&[u8]; 6] = [b"data", b"event", b":", b"id", b"retry", b"error"];
+            if names.iter().any(|name| bare.starts_with(name)) {
+                Ok(Some(Framing::Sse))
+            } else if bare.len() < ENOUGH && names.iter().any(|name| name.starts_with(bare)) {
+                Ok(None)
+            } else {
+                Err(NeitherEventsNorJson)
+            }
+        }
+    }
+}
+
+/// The body's first bytes are those of no framing known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the body is neither server-sent events nor JSON")]
+pub struct NeitherEventsNorJson;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_json_from_events_whatever_the_label_says() {
+        for label in [None, Some("text/event-stream; charset=utf-8"), Some("application/json")] {
+            assert_eq!(sniff(label, b"\n\n{\"a\":1}"), Ok(Some(Framing::Whole)));
+            assert_eq!(sniff(label, b": ping\n\n"), Ok(Some(Framing::Sse)));
+            assert_eq!(sniff(label, b"\xef\xbb\xbfdata: x\n\n"), Ok(Some(Framing::Sse)));
+            assert_eq!(sniff(label, b"  "), Ok(None));
+        }
+        assert_eq!(sniff(None, b"da"), Ok(None));
+        assert_eq!(sniff(None, b"<html>"), Err(NeitherEventsNorJson));
+    }
+}
