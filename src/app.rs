@@ -1,1 +1,316 @@
 //! A configuration becomes a running thinkgate.
+//!
+//! [`App::start`] loads everything that can fail, binds both listeners, and only then serves; [`App::drain`] ends
+//! it. Two runs in one process do not share anything.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use http::uri::Scheme;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::{Config, ConfigErrors, Route, RuleSource, load_rule_files},
+    proxy::{AuditLog, AuditLogError, Proxy, RouteState, UpstreamTlsError, client},
+    record::metrics::Metrics,
+    server::{Accepting, Admin, ConnectionSettings, accept_connections, serve_connection},
+    session::Plan,
+};
+
+/// A running thinkgate.
+#[derive(Debug)]
+pub struct App {
+    listening: SocketAddr,
+    admin: SocketAddr,
+    rules: usize,
+    proxy: Arc<Proxy>,
+    admin_state: Admin,
+    accepting: CancellationToken,
+    admin_stop: CancellationToken,
+    drain: CancellationToken,
+    abort: CancellationToken,
+    tasks: TaskTracker,
+    admin_tasks: TaskTracker,
+    upstream_tasks: TaskTracker,
+}
+
+/// Why thinkgate does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration, or a rule pack, is broken; nothing was bound.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// A file or the TLS set-up that the configuration names is unusable; nothing was bound.
+    #[error(transparent)]
+    UpstreamTls(#[from] UpstreamTlsError),
+    /// The audit log cannot be written; nothing was bound.
+    #[error(transparent)]
+    Audit(#[from] AuditLogError),
+    /// A listener cannot be bound.
+    #[error("cannot listen on {address}: {cause}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        cause: io::Error,
+    },
+    /// The metrics cannot be set up.
+    #[error("cannot set up metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Every exchange came to its end.
+    Clean,
+    /// Some were broken off.
+    BrokenOff,
+}
+
+/// The rules that hold, as far as the shell knows them.
+#[derive(Debug, Default)]
+pub struct LoadedRules {
+    count: usize,
+}
+
+// === impl StartError ===
+
+impl StartError {
+    /// Whether the operator's configuration is to blame.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::UpstreamTls(_) | Self::Audit(_) => true,
+            Self::Bind { .. } | Self::Metrics(_) => false,
+        }
+    }
+}
+
+// === impl LoadedRules ===
+
+impl LoadedRules {
+    /// Reads and compiles every pack that `sources` name; tells every broken one.
+    pub fn load(sources: &[RuleSource]) -> Result<Self, ConfigErrors> {
+        let mut errors = Vec::new();
+        for source in sources {
+            if let RuleSource::Path(path) = source
+                && let Err(error) = load_rule_files(path)
+            {
+                errors.push(error);
+            }
+        }
+        if errors.is_empty() { Ok(Self::default()) } else { Err(ConfigErrors(errors)) }
+    }
+
+    /// How many rules there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+}
+
+/// What a route's sessions share.
+fn plan(config: &Config, route: &Route, _rules: &LoadedRules) -> Plan {
+    Plan {
+        policy: route.policy.clone(),
+        limits: config.limits,
+        hold: config.hold,
+        thinking: route.thinking,
+        notice: route.notice.clone(),
+    }
+}
+
+// === impl App ===
+
+impl App {
+    /// Loads, binds and serves. Must run inside a tokio runtime.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let rules = LoadedRules::load(&config.rules)?;
+        let metrics = Arc::new(Metrics::new()?);
+        let upstream_tasks = TaskTracker::new();
+        let proxy = Arc::new(proxy(&config, &rules, &metrics, &upstream_tasks)?);
+        let listener = bind(config.listen).await?;
+        let admin_listener = bind(config.admin_listen).await?;
+        let app = Self {
+            listening: local_address(&listener, config.listen)?,
+            admin: local_address(&admin_listener, config.admin_listen)?,
+            rules: rules.count(),
+            admin_state: Admin::new(metrics),
+            proxy,
+            accepting: CancellationToken::new(),
+            admin_stop: CancellationToken::new(),
+            drain: CancellationToken::new(),
+            abort: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            admin_tasks: TaskTracker::new(),
+            upstream_tasks,
+        };
+        app.serve_admin(admin_listener, &config);
+        app.serve_clients(listener, &config);
+        app.admin_state.set_ready(true);
+        Ok(app)
+    }
+
+    fn serve_clients(&self, listener: TcpListener, config: &Config) {
+        let settings = self.connection_settings(config, &self.tasks, &self.drain, &self.abort);
+        let accepting = Accepting {
+            stop: self.accepting.clone(),
+            limit: config.connections.clients.map(|limit| Arc::new(Semaphore::new(limit))),
+        };
+        let proxy = Arc::clone(&self.proxy);
+        let tasks = self.tasks.clone();
+        self.tasks.spawn(accept_connections(listener, accepting, move |stream, permit| {
+            let proxy = Arc::clone(&proxy);
+            let connection = serve_connection(stream, settings.clone(), move |request| {
+                Arc::clone(&proxy).handle(request)
+            });
+            tasks.spawn(async move {
+                connection.await;
+                drop(permit);
+            });
+        }));
+    }
+
+    fn serve_admin(&self, listener: TcpListener, config: &Config) {
+        let stop = &self.admin_stop;
+        let settings = self.connection_settings(config, &self.admin_tasks, stop, stop);
+        let accepting = Accepting { stop: stop.clone(), limit: None };
+        let admin = self.admin_state.clone();
+        let tasks = self.admin_tasks.clone();
+        self.admin_tasks.spawn(accept_connections(listener, accepting, move |stream, _| {
+            let admin = admin.clone();
+            tasks.spawn(serve_connection(stream, settings.clone(), move |request| {
+                let response = admin.answer(&request);
+                async move { response }
+            }));
+        }));
+    }
+
+    #[expect(clippy::unused_self, reason = "it belongs to the two callers above")]
+    fn connection_settings(
+        &self,
+        config: &Config,
+        tasks: &TaskTracker,
+        drain: &CancellationToken,
+        abort: &CancellationToken,
+    ) -> ConnectionSettings {
+        ConnectionSettings {
+            header_timeout: config.timeouts.request_header,
+            write_timeout: config.timeouts.client_write,
+            drain: drain.clone(),
+            abort: abort.clone(),
+            tasks: tasks.clone(),
+        }
+    }
+
+    /// Where callers connect.
+    #[must_use]
+    pub fn listening(&self) -> SocketAddr {
+        self.listening
+    }
+
+    /// Where the operator connects.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// How many rules hold.
+    #[must_use]
+    pub fn rules(&self) -> usize {
+        self.rules
+    }
+
+    /// The metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.proxy.metrics
+    }
+
+    /// How many tasks serve clients: one accepts, one a connection, one a stream of HTTP/2.
+    #[must_use]
+    pub fn client_tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// How many tasks serve upstream connections.
+    #[must_use]
+    pub fn upstream_tasks(&self) -> usize {
+        self.upstream_tasks.len()
+    }
+
+    /// Accepts nothing more, lets open exchanges come to their end, and ends the rest when `deadline` has passed.
+    ///
+    /// The operator's listener answers until the end; `/readyz` says no from the beginning.
+    pub async fn drain(self, deadline: impl Future<Output = ()>) -> Drained {
+        self.admin_state.set_ready(false);
+        self.accepting.cancel();
+        self.drain.cancel();
+        self.tasks.close();
+        let drained = tokio::select! {
+            biased;
+            () = self.tasks.wait() => Drained::Clean,
+            () = deadline => Drained::BrokenOff,
+        };
+        self.abort.cancel();
+        self.tasks.wait().await;
+        self.admin_stop.cancel();
+        self.admin_tasks.close();
+        self.admin_tasks.wait().await;
+        self.close_proxy().await;
+        drained
+    }
+
+    /// Closes the upstream connections and writes what waits for the audit log.
+    async fn close_proxy(self) {
+        // Every task that shared the proxy has ended.
+        let Some(proxy) = Arc::into_inner(self.proxy) else { return };
+        let Proxy { client, audit, .. } = proxy;
+        drop(client);
+        self.upstream_tasks.close();
+        let limit = std::time::Duration::from_secs(1);
+        if tokio::time::timeout(limit, self.upstream_tasks.wait()).await.is_err() {
+            tracing::warn!(code = "upstream_connections_left");
+        }
+        if let Some(audit) = audit
+            && tokio::task::spawn_blocking(move || audit.close()).await.is_err()
+        {
+            tracing::error!(code = "audit_writer_panicked");
+        }
+    }
+}
+
+fn proxy(
+    config: &Config,
+    rules: &LoadedRules,
+    metrics: &Arc<Metrics>,
+    upstream_tasks: &TaskTracker,
+) -> Result<Proxy, StartError> {
+    let state = |route: &Route| {
+        let plan = Arc::new(plan(config, route, rules));
+        Arc::new(RouteState { route: route.clone(), plan })
+    };
+    let needs_tls = config
+        .routes
+        .iter()
+        .chain([&config.default_route])
+        .any(|route| route.upstream.scheme == Scheme::HTTPS);
+    Ok(Proxy {
+        routes: config.routes.iter().map(state).collect(),
+        default_route: state(&config.default_route),
+        client: client(&config.upstream_tls, &config.timeouts, needs_tls, upstream_tasks.clone())?,
+        timeouts: config.timeouts,
+        limits: config.limits,
+        metrics: Arc::clone(metrics),
+        audit: AuditLog::open(&config.audit, Arc::clone(metrics))?,
+    })
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|cause| StartError::Bind { address, cause })
+}
+
+fn local_address(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|cause| StartError::Bind { address: asked, cause })
+}

@@ -1,3 +1,15 @@
-//! The `thinkgate` command.
+//! The `thinkgate` command: command line → configuration → app → exit code.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(code) => code,
+        Err(error) => {
+            cli::complain(&format_args!("{error:#}"));
+            ExitCode::from(cli::INTERNAL)
+        }
+    }
+}

@@ -1,1 +1,26 @@
 //! One HTTP exchange: request in, upstream asked, response out, a session reading along.
+//!
+//! Comes in: a request with its body still on the wire. Goes out: a response whose body pulls the upstream's
+//! body through, one chunk at a time, so that a slow client slows the upstream down and nothing piles up here.
+//! Dropping the response's body, or the future before it, cancels the upstream at once.
+//!
+//! What does not pass: hop-by-hop fields, `CONNECT`, protocol upgrades.
+
+mod audit_log;
+mod body;
+mod connect;
+mod decode;
+mod exchange;
+mod failure;
+mod guarded_body;
+mod handler;
+mod headers;
+mod request;
+mod upstream;
+
+pub use audit_log::{AuditLog, AuditLogError};
+pub use body::{Activity, RequestBody, ResponseBody};
+pub use connect::TimedConnector;
+pub use guarded_body::{BodyError, GuardedBody};
+pub use handler::{Proxy, RouteState};
+pub use upstream::{TrackedExecutor, UpstreamClient, UpstreamTlsError, client};

@@ -1,6 +1,8 @@
 //! What is kept of an exchange: counts, findings, outcomes; never its text unless the operator opted in.
 
+pub mod audit;
 pub mod event;
+pub mod metrics;
 
 pub use event::{
     ByteCounts, ChannelReport, ChoiceReport, ExchangeReport, Finding, HoldReason, Progress,

@@ -1,1 +1,12 @@
 //! Sockets: accepts, serves, drains.
+//!
+//! Comes in: a bound listener and a service. Promises: the accept loop survives a lack of file descriptors, every
+//! connection's task has an owner that waits for it, and a client that neither sends nor reads is let go.
+
+mod admin;
+mod connection;
+mod listener;
+
+pub use admin::Admin;
+pub use connection::{ConnectionSettings, serve_connection};
+pub use listener::{Accepting, accept_connections};

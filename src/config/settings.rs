@@ -1,0 +1,542 @@
+//! The checked configuration, and how it is read out of a tree. docs/config.md lists every key.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
+
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use serde::Deserialize;
+
+use super::{
+    error::{ConfigError, ConfigErrors},
+    reader::{Findings, Section, boolean, count, duration, named, size, text},
+    rules::RuleSource,
+    tree::{Node, Origin, Value},
+};
+use crate::{
+    policy::{CategoryPolicy, ChannelPolicy, Mode, Policy},
+    session::{Hold, Limits, OnDeadline, ThinkingStart},
+};
+
+/// The name of the route that holds where no other matches.
+const DEFAULT_ROUTE: &str = "default";
+
+/// Everything that an operator decides, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where callers connect, default 127.0.0.1:8080.
+    pub listen: SocketAddr,
+    /// Where `/livez`, `/readyz` and `/metrics` are served, default 127.0.0.1:9090.
+    pub admin_listen: SocketAddr,
+    /// Which rule packs are loaded, default the built-in ones.
+    pub rules: Vec<RuleSource>,
+    /// The audit log.
+    pub audit: Audit,
+    /// The classifier.
+    pub classifier: Classifier,
+    /// What may be held back.
+    pub hold: Hold,
+    /// Sizes that no exchange may exceed.
+    pub limits: Limits,
+    /// How many connections are served.
+    pub connections: ConnectionLimits,
+    /// How long each thing may take.
+    pub timeouts: Timeouts,
+    /// How an `https` upstream is verified.
+    pub upstream_tls: UpstreamTls,
+    /// What differs by path, in the order of the file; the first that matches holds.
+    pub routes: Vec<Route>,
+    /// What holds where no route matches.
+    pub default_route: Route,
+}
+
+/// The decisions for the requests of some paths.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The name in metrics and records.
+    pub name: String,
+    /// The beginning of the paths.
+    pub path: String,
+    /// The model server.
+    pub upstream: UpstreamUrl,
+    /// What is done with what is seen.
+    pub policy: Policy,
+    /// The text of a refusal.
+    pub notice: String,
+    /// How the beginning of content is read.
+    pub thinking: ThinkingStart,
+}
+
+/// A model server's address. Its path is put before each request's path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamUrl {
+    /// `http` or `https`.
+    pub scheme: Scheme,
+    /// Host and port.
+    pub authority: Authority,
+    /// The path before every request's path, without a slash at its end.
+    pub path: String,
+}
+
+/// The audit log.
+#[derive(Clone, Debug, Default)]
+pub struct Audit {
+    /// The file to which lines are appended; none without it.
+    pub file: Option<PathBuf>,
+    /// Whether lines carry the exchange's text, default no.
+    pub text: bool,
+    /// The file with the key under which prompts are hashed; without it, a random key per process.
+    pub hash_key_file: Option<PathBuf>,
+}
+
+/// The classifier.
+#[derive(Clone, Copy, Debug)]
+pub struct Classifier {
+    /// Whether it runs, default yes.
+    pub enabled: bool,
+}
+
+/// How many connections are served.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConnectionLimits {
+    /// Client connections at a time; further ones wait in the socket's queue. No limit where absent.
+    pub clients: Option<usize>,
+}
+
+/// How long each thing may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until an upstream connection stands, default 10 s.
+    pub connect: Duration,
+    /// Silence of the upstream, before its answer and inside it, default 300 s.
+    pub upstream_idle: Duration,
+    /// A write that the client does not take, default 60 s.
+    pub client_write: Duration,
+    /// Until a request's head has come, default 30 s.
+    pub request_header: Duration,
+    /// Until open exchanges are broken off at the end, default 30 s.
+    pub drain: Duration,
+}
+
+/// How an `https` upstream is verified.
+#[derive(Clone, Debug, Default)]
+pub struct UpstreamTls {
+    /// Certificates (PEM) of the authorities that are trusted; the system's where absent.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Every key that [`Config::read`] knows, with `<channel>` and the like for what the operator names.
+#[must_use]
+pub fn known_keys() -> BTreeSet<String> {
+    let mut findings = Findings::default();
+    let origin = Origin::Flag("");
+    let root = Node { origin, value: Value::Map(BTreeMap::new()) };
+    let _ = read(Section::root(root, &mut findings), &mut findings, NeedUpstream::No);
+    findings.keys
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NeedUpstream {
+    Yes,
+    No,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads the tree of a server that is to be started.
+    pub fn read(tree: Node) -> Result<Self, ConfigErrors> {
+        let (config, errors) = Self::checked(tree, NeedUpstream::Yes);
+        if errors.0.is_empty() { Ok(config) } else { Err(errors) }
+    }
+
+    /// Reads a tree to see what is wrong with it; the upstream may come from a flag later. What is broken has its
+    /// default in the configuration that comes back.
+    #[must_use]
+    pub fn check(tree: Node) -> (Self, ConfigErrors) {
+        Self::checked(tree, NeedUpstream::No)
+    }
+
+    fn checked(tree: Node, need: NeedUpstream) -> (Self, ConfigErrors) {
+        let mut findings = Findings::default();
+        let config = read(Section::root(tree, &mut findings), &mut findings, need);
+        (config, ConfigErrors(findings.errors))
+    }
+
+    /// The first route whose path begins `path`.
+    #[must_use]
+    pub fn route(&self, path: &str) -> &Route {
+        self.routes.iter().find(|route| route.matches(path)).unwrap_or(&self.default_route)
+    }
+}
+
+fn read(mut root: Section, findings: &mut Findings, need: NeedUpstream) -> Config {
+    let upstream = root.value("upstream", findings, UpstreamUrl::parse);
+    let mode = root.value("mode", findings, mode).unwrap_or_default();
+    let thinking = root.value("thinking", findings, named).unwrap_or_default();
+    let mut policy_section = root.section("policy", findings);
+    let (policy, notice) = read_policy(
+        &mut policy_section,
+        findings,
+        Policy { mode, ..Policy::default() },
+        "This response was stopped by a safety policy.",
+    );
+    policy_section.finish(findings);
+    let routes_have_upstreams = root.has("routes");
+    let missing = upstream.is_none() && need == NeedUpstream::Yes;
+    let default_route = Route {
+        name: DEFAULT_ROUTE.to_owned(),
+        path: String::new(),
+        upstream: upstream.unwrap_or_else(UpstreamUrl::nowhere),
+        policy,
+        notice,
+        thinking,
+    };
+    let routes = read_routes(&mut root, findings, &default_route);
+    if missing && findings.errors.iter().all(|error| error.key != "upstream") {
+        let reason = if routes_have_upstreams {
+            "missing: it is needed for paths that no route matches"
+        } else {
+            "missing: give --upstream URL, THINKGATE_UPSTREAM or the key"
+        };
+        root.complain(findings, "upstream", None, reason);
+    }
+    let config = Config {
+        listen: root
+            .value("listen", findings, address)
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+        admin_listen: root
+            .value("admin_listen", findings, address)
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090))),
+        rules: read_rules(&mut root, findings),
+        audit: read_audit(&mut root, findings),
+        classifier: read_classifier(&mut root, findings),
+        hold: read_hold(&mut root, findings),
+        connections: ConnectionLimits { clients: None },
+        limits: Limits { request_bytes: 0, frame_bytes: 0, choices: 0, tool_calls: 0 },
+        timeouts: read_timeouts(&mut root, findings),
+        upstream_tls: read_upstream_tls(&mut root, findings),
+        routes,
+        default_route,
+    };
+    let (limits, connections) = read_limits(&mut root, findings);
+    root.finish(findings);
+    Config { limits, connections, ..config }
+}
+
+fn read_rules(root: &mut Section, findings: &mut Findings) -> Vec<RuleSource> {
+    let mut sources = Vec::new();
+    for node in root.list("rules", findings) {
+        match node.value {
+            Value::Scalar(text) => sources.push(RuleSource::parse(&text)),
+            Value::Null | Value::List(_) | Value::Map(_) => {
+                let reason = "expected a file, a folder, or builtin";
+                root.complain(findings, "rules", Some(node.origin), reason);
+            }
+        }
+    }
+    if sources.is_empty() { vec![RuleSource::Builtin] } else { sources }
+}
+
+fn read_audit(root: &mut Section, findings: &mut Findings) -> Audit {
+    let mut section = root.section("audit", findings);
+    let audit = Audit {
+        file: section.value("file", findings, path),
+        text: section.value("text", findings, boolean).unwrap_or(false),
+        hash_key_file: section.value("hash_key_file", findings, path),
+    };
+    section.finish(findings);
+    audit
+}
+
+fn read_classifier(root: &mut Section, findings: &mut Findings) -> Classifier {
+    let mut section = root.section("classifier", findings);
+    let enabled = section.value("enabled", findings, boolean).unwrap_or(true);
+    section.finish(findings);
+    Classifier { enabled }
+}
+
+fn read_hold(root: &mut Section, findings: &mut Findings) -> Hold {
+    let mut section = root.section("hold", findings);
+    let hold = Hold {
+        max_bytes: section.value("max_bytes", findings, size).unwrap_or(256 << 10),
+        deadline: section.value("deadline", findings, duration).unwrap_or(Duration::from_secs(10)),
+        on_deadline: section.value("on_deadline", findings, named).unwrap_or(OnDeadline::default()),
+    };
+    section.finish(findings);
+    hold
+}
+
+fn read_limits(root: &mut Section, findings: &mut Findings) -> (Limits, ConnectionLimits) {
+    let mut section = root.section("limits", findings);
+    let limits = Limits {
+        request_bytes: section.value("request_bytes", findings, size).unwrap_or(32 << 20),
+        frame_bytes: section.value("frame_bytes", findings, size).unwrap_or(4 << 20),
+        choices: section.value("choices", findings, count).unwrap_or(128),
+        tool_calls: section.value("tool_calls", findings, count).unwrap_or(128),
+    };
+    let clients = section.value("connections", findings, count);
+    section.finish(findings);
+    (limits, ConnectionLimits { clients })
+}
+
+fn read_timeouts(root: &mut Section, findings: &mut Findings) -> Timeouts {
+    let mut section = root.section("timeouts", findings);
+    let mut seconds = |key, default| {
+        section.value(key, findings, duration).unwrap_or(Duration::from_secs(default))
+    };
+    let timeouts = Timeouts {
+        connect: seconds("connect", 10),
+        upstream_idle: seconds("upstream_idle", 300),
+        client_write: seconds("client_write", 60),
+        request_header: seconds("request_header", 30),
+        drain: seconds("drain", 30),
+    };
+    section.finish(findings);
+    timeouts
+}
+
+fn read_upstream_tls(root: &mut Section, findings: &mut Findings) -> UpstreamTls {
+    let mut section = root.section("upstream_tls", findings);
+    let ca_file = section.value("ca_file", findings, path);
+    section.finish(findings);
+    UpstreamTls { ca_file }
+}
+
+fn read_routes(root: &mut Section, findings: &mut Findings, default: &Route) -> Vec<Route> {
+    let mut template = root.template("routes");
+    // The template only makes the keys known; what an empty route lacks is nobody's error.
+    let mut unused = Findings::default();
+    let _ = read_route(&mut template, &mut unused, default);
+    findings.keys.append(&mut unused.keys);
+    let mut routes: Vec<Route> = Vec::new();
+    for mut section in root.sections("routes", findings) {
+        let route = read_route(&mut section, findings, default);
+        if routes.iter().any(|other| other.name == route.name) || route.name == DEFAULT_ROUTE {
+            let origin = section.origin.clone();
+            section.complain(findings, "name", origin, "the name is already taken");
+        }
+        section.finish(findings);
+        routes.push(route);
+    }
+    routes
+}
+
+fn read_route(section: &mut Section, findings: &mut Findings, default: &Route) -> Route {
+    for key in ["name", "path"] {
+        if !section.has(key) {
+            section.complain(findings, key, section.origin.clone(), "missing");
+        }
+    }
+    let name = section.value("name", findings, route_name).unwrap_or_default();
+    let path = section.value("path", findings, route_path).unwrap_or_default();
+    let upstream = section.value("upstream", findings, UpstreamUrl::parse);
+    let mode = section.value("mode", findings, mode).unwrap_or(default.policy.mode);
+    let thinking = section.value("thinking", findings, named).unwrap_or(default.thinking);
+    let mut policy_section = section.section("policy", findings);
+    let base = Policy { mode, ..default.policy.clone() };
+    let (policy, notice) = read_policy(&mut policy_section, findings, base, &default.notice);
+    policy_section.finish(findings);
+    Route {
+        name,
+        path,
+        upstream: upstream.unwrap_or_else(|| default.upstream.clone()),
+        policy,
+        notice,
+        thinking,
+    }
+}
+
+/// Reads what a policy section says over `base`.
+fn read_policy(
+    section: &mut Section,
+    findings: &mut Findings,
+    mut base: Policy,
+    notice: &str,
+) -> (Policy, String) {
+    read_severities(section, findings, &mut base);
+    read_channels(section, findings, &mut base);
+    read_categories(section, findings, &mut base);
+    if let Some(value) = section.value("on_unscanned", findings, named) {
+        base.on_unscanned = value;
+    }
+    if let Some(value) = section.value("side_channels", findings, named) {
+        base.side_channels = value;
+    }
+    if let Some(value) = section.value("prompt_block", findings, named) {
+        base.prompt_block = value;
+    }
+    let notice = section.value("notice", findings, text).unwrap_or_else(|| notice.to_owned());
+    (base, notice)
+}
+
+fn read_severities(section: &mut Section, findings: &mut Findings, policy: &mut Policy) {
+    let mut severities = section.section("severity", findings);
+    for name in with_template(severities.names()) {
+        let severity = known(&severities, findings, &name);
+        let action = severities.value_like(&name, "<severity>", findings, named);
+        if let (Some(severity), Some(action)) = (severity, action) {
+            policy.severity.insert(severity, action);
+        }
+    }
+}
+
+fn read_channels(section: &mut Section, findings: &mut Findings, policy: &mut Policy) {
+    let mut channels = section.section("channels", findings);
+    for name in with_template(channels.names()) {
+        let channel = known(&channels, findings, &name);
+        let mut one = channels.section_like(&name, "<channel>", findings);
+        let mode = one.value("mode", findings, mode);
+        one.finish(findings);
+        if let Some(channel) = channel {
+            policy.channels.insert(channel, ChannelPolicy { mode });
+        }
+    }
+}
+
+fn read_categories(section: &mut Section, findings: &mut Findings, policy: &mut Policy) {
+    let mut categories = section.section("categories", findings);
+    for name in with_template(categories.names()) {
+        let category = known(&categories, findings, &name);
+        let mut one = categories.section_like(&name, "<category>", findings);
+        let mode = one.value("mode", findings, mode);
+        let action = one.value("action", findings, named);
+        one.finish(findings);
+        if let Some(category) = category {
+            policy.categories.insert(category, CategoryPolicy { mode, action });
+        }
+    }
+}
+
+/// A name that no operator writes, so that the keys below it are asked for once even in an empty section.
+const TEMPLATE: &str = "";
+
+fn with_template(names: Vec<String>) -> impl Iterator<Item = String> {
+    std::iter::once(TEMPLATE.to_owned()).chain(names)
+}
+
+/// The value of a closed set that `name` stands for; complains where there is none.
+fn known<T: for<'de> Deserialize<'de>>(
+    section: &Section,
+    findings: &mut Findings,
+    name: &str,
+) -> Option<T> {
+    if name == TEMPLATE {
+        return None;
+    }
+    match named(name) {
+        Ok(value) => Some(value),
+        Err(expected) => {
+            let origin = section.origin_of(name);
+            section.complain(findings, name, origin, &format!("unknown key: {expected}"));
+            None
+        }
+    }
+}
+
+// === impl Route ===
+
+impl Route {
+    /// Whether `path` begins with the route's path, at the border of a segment.
+    #[must_use]
+    pub fn matches(&self, path: &str) -> bool {
+        let route = self.path.trim_end_matches('/');
+        path.strip_prefix(route).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+// === impl UpstreamUrl ===
+
+impl UpstreamUrl {
+    /// Reads an `http` or `https` URL without query and user.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let uri: Uri = text.parse().map_err(|_| "expected an http or https URL".to_owned())?;
+        let parts = uri.into_parts();
+        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
+            return Err("expected an http or https URL".to_owned());
+        };
+        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
+            return Err("expected an http or https URL".to_owned());
+        }
+        if authority.as_str().contains('@') {
+            return Err("credentials do not belong into the URL".to_owned());
+        }
+        let path_and_query = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        if path_and_query.query().is_some() {
+            return Err("a query is not supported here".to_owned());
+        }
+        let path = path_and_query.path().trim_end_matches('/').to_owned();
+        Ok(Self { scheme, authority, path })
+    }
+
+    /// Stands where an upstream is missing in a configuration that is only checked.
+    fn nowhere() -> Self {
+        Self {
+            scheme: Scheme::HTTP,
+            authority: Authority::from_static("upstream.invalid"),
+            path: String::new(),
+        }
+    }
+
+    /// The address of `path_and_query` behind this upstream.
+    pub fn join(&self, path_and_query: Option<&PathAndQuery>) -> Result<Uri, http::Error> {
+        let asked = path_and_query.map_or("/", PathAndQuery::as_str);
+        let asked = if asked == "*" { "/*" } else { asked };
+        Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query(format!("{}{asked}", self.path))
+            .build()
+    }
+}
+
+impl std::fmt::Display for UpstreamUrl {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}://{}{}", self.scheme, self.authority, self.path)
+    }
+}
+
+// === what values look like ===
+
+/// A mode. YAML 1.1 reads `off` as a boolean; it is taken for what was meant.
+fn mode(text: &str) -> Result<Mode, String> {
+    if text == "false" { Ok(Mode::Off) } else { named(text) }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let text = text
+        .strip_prefix("localhost:")
+        .map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    text.parse().map_err(|_| "expected an address with a port, like 127.0.0.1:8080".to_owned())
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("expected a path".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+fn route_path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err("expected the beginning of a path, like /team-a".to_owned())
+    }
+}
+
+/// Route names become metric labels, so they are kept short and plain.
+fn route_name(text: &str) -> Result<String, String> {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_.-".contains(letter);
+    if !text.is_empty() && text.len() <= 64 && text.chars().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected at most 64 of the letters A-Z a-z 0-9 _ . -".to_owned())
+    }
+}
+
+impl From<ConfigError> for ConfigErrors {
+    fn from(error: ConfigError) -> Self {
+        Self(vec![error])
+    }
+}

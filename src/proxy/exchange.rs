@@ -1,0 +1,286 @@
+//! One exchange's record: its session, its bytes, and the one place where its end is noted.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderValue};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{
+    failure::Failure,
+    handler::{Proxy, RouteState},
+};
+use crate::{
+    dialect::Dialect,
+    policy::{Action, Mode, Verdict},
+    record::{
+        ByteCounts, ExchangeReport, HoldReason, UnscannedReason,
+        audit::{AuditLine, ExchangeEnd, ExchangeHead},
+    },
+    session::{BodyEnd, Session},
+};
+
+/// How often an open exchange is folded into the metrics.
+const FOLD_EVERY: Duration = Duration::from_millis(250);
+
+/// A caller's request id is kept up to this length.
+const REQUEST_ID_BYTES: usize = 128;
+
+/// The name of the field that carries a request's id.
+pub(super) const REQUEST_ID: &str = "x-request-id";
+
+/// An exchange that is open. Dropped before [`Exchange::finish`], it is one whose client went away.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    proxy: Arc<Proxy>,
+    route: Arc<RouteState>,
+    id: String,
+    request_id: Option<String>,
+    started: Instant,
+    started_at: jiff::Timestamp,
+    status: u16,
+    session: Option<Session>,
+    session_ended: bool,
+    /// Why bytes that no session reads pass.
+    passing: UnscannedReason,
+    /// Bytes that the shell counts itself.
+    own_bytes: ByteCounts,
+    own_bytes_folded: ByteCounts,
+    prompt_hash: Option<String>,
+    seen_text: bool,
+    folded_at: Instant,
+    held: Option<(HoldReason, u64)>,
+    finished: bool,
+}
+
+// === impl Exchange ===
+
+impl Exchange {
+    pub(super) fn begin(proxy: Arc<Proxy>, route: Arc<RouteState>, headers: &HeaderMap) -> Self {
+        proxy.metrics.exchange_begins();
+        let now = Instant::now();
+        let passing = if route.mode() == Mode::Off {
+            UnscannedReason::ModeOff
+        } else {
+            UnscannedReason::Path
+        };
+        Self {
+            id: Uuid::now_v7().to_string(),
+            request_id: headers.get(REQUEST_ID).and_then(readable_id),
+            started: now,
+            started_at: jiff::Timestamp::now(),
+            // 499 stands for "the client went away before any answer"; every answer replaces it.
+            status: 499,
+            session: None,
+            session_ended: false,
+            passing,
+            own_bytes: ByteCounts::default(),
+            own_bytes_folded: ByteCounts::default(),
+            prompt_hash: None,
+            seen_text: false,
+            folded_at: now,
+            held: None,
+            finished: false,
+            proxy,
+            route,
+        }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    pub(super) fn route(&self) -> &RouteState {
+        &self.route
+    }
+
+    pub(super) fn set_session(&mut self, session: Session) {
+        self.session = Some(session);
+    }
+
+    pub(super) fn session(&mut self) -> Option<&mut Session> {
+        self.session.as_mut()
+    }
+
+    pub(super) fn set_status(&mut self, status: u16) {
+        self.status = status;
+    }
+
+    /// Notes the prompt's bytes under the operator's key, if there is an audit log.
+    pub(super) fn hash_prompt(&mut self, body: &[u8]) {
+        self.prompt_hash = self.proxy.audit.as_ref().map(|audit| audit.hash_key().hash(body));
+    }
+
+    /// Counts response bytes that pass without a session.
+    pub(super) fn note_passed(&mut self, bytes: usize) {
+        self.note_unscanned(self.passing, bytes);
+    }
+
+    /// Counts response bytes that pass unread although there is a session.
+    pub(super) fn note_unscanned(&mut self, reason: UnscannedReason, bytes: usize) {
+        let bytes = bytes as u64;
+        *self.own_bytes.released.entry(None).or_default() += bytes;
+        *self.own_bytes.unscanned.entry((None, reason)).or_default() += bytes;
+    }
+
+    /// Notes that the exchange broke.
+    pub(super) fn note_failure(&mut self, failure: Failure) {
+        self.proxy.metrics.note_error(failure.source, failure.kind);
+        tracing::info!(
+            id = self.id,
+            source = failure.source.name(),
+            code = failure.kind.name(),
+            "exchange broke"
+        );
+    }
+
+    /// Folds what has happened into the metrics, if that is due or the first text is still awaited.
+    pub(super) fn fold_if_due(&mut self, now: Instant) {
+        let due = now.saturating_duration_since(self.folded_at) >= FOLD_EVERY;
+        if due || (self.session.is_some() && !self.seen_text) {
+            self.fold(now);
+        }
+    }
+
+    fn fold(&mut self, now: Instant) {
+        self.folded_at = now;
+        let metrics = &self.proxy.metrics;
+        if let Some(session) = &mut self.session {
+            let progress = session.take_progress();
+            metrics.note_progress(&progress);
+            if progress.held != self.held {
+                metrics.note_held(self.held, progress.held);
+                self.held = progress.held;
+            }
+            if progress.first_text && !self.seen_text {
+                self.seen_text = true;
+                metrics.note_first_token(now.saturating_duration_since(self.started));
+            }
+        }
+        let own = std::mem::take(&mut self.own_bytes);
+        metrics.note_bytes(&own);
+        add_bytes(&mut self.own_bytes_folded, own);
+    }
+
+    /// Tells the session, once, that the response body has ended.
+    pub(super) fn end_body(&mut self, now: Instant, end: BodyEnd) {
+        if let Some(session) = &mut self.session
+            && !self.session_ended
+        {
+            self.session_ended = true;
+            session.on_end(now.into_std(), end);
+        }
+    }
+
+    /// Writes metrics, audit line and log line; further calls do nothing.
+    pub(super) fn finish(&mut self, end: ExchangeEnd) {
+        if self.finished {
+            return;
+        }
+        self.finished = true;
+        let now = Instant::now();
+        self.end_body(
+            now,
+            match end {
+                ExchangeEnd::Complete => BodyEnd::Complete,
+                ExchangeEnd::UpstreamFailed => BodyEnd::Reset,
+                ExchangeEnd::ClientGone => BodyEnd::ClientGone,
+            },
+        );
+        self.fold(now);
+        self.proxy.metrics.note_held(self.held.take(), None);
+        let mut report = match &mut self.session {
+            Some(session) => session.report(),
+            None => unread(self.route.mode()),
+        };
+        add_bytes(&mut report.bytes, std::mem::take(&mut self.own_bytes_folded));
+        let took = now.saturating_duration_since(self.started);
+        self.proxy.metrics.exchange_ends(&self.route.route.name, self.status, took, &report);
+        let head = ExchangeHead {
+            id: std::mem::take(&mut self.id),
+            request_id: self.request_id.take(),
+            started_at: self.started_at.to_string(),
+            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            route: self.route.route.name.clone(),
+            status: self.status,
+            end,
+            prompt_hmac_sha256: self.prompt_hash.take(),
+        };
+        self.log(&head, &report);
+        self.audit(&head, &report);
+    }
+
+    #[expect(clippy::unused_self, reason = "it is a step of finish, told apart for reading")]
+    fn log(&self, head: &ExchangeHead, report: &ExchangeReport) {
+        let findings: usize = report.choices.iter().map(|choice| choice.findings.len()).sum();
+        tracing::info!(
+            id = head.id,
+            route = head.route,
+            dialect = report.dialect.name(),
+            mode = report.mode.name(),
+            status = head.status,
+            end = ?head.end,
+            duration_ms = head.duration_ms,
+            choices = report.choices.len(),
+            findings = findings + report.prompt_findings.len(),
+            verdict = report.verdict.name(),
+            action = report.action.name(),
+            would = report.would.name(),
+            "exchange"
+        );
+    }
+
+    fn audit(&self, head: &ExchangeHead, report: &ExchangeReport) {
+        let Some(audit) = &self.proxy.audit else { return };
+        match AuditLine::new(head, report, audit.hash_key().kind()).to_bytes() {
+            Ok(line) => audit.write(line),
+            Err(_) => self.proxy.metrics.note_audit_dropped(),
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.finish(ExchangeEnd::ClientGone);
+    }
+}
+
+/// The report of an exchange that nobody read.
+fn unread(mode: Mode) -> ExchangeReport {
+    ExchangeReport {
+        dialect: Dialect::Unknown,
+        mode,
+        model: None,
+        upstream_error: false,
+        choices: Vec::new(),
+        prompt: None,
+        prompt_findings: Vec::new(),
+        verdict: Verdict::Pass,
+        action: Action::Forward,
+        would: Action::Forward,
+        bytes: ByteCounts::default(),
+        usage: None,
+    }
+}
+
+fn add_bytes(sum: &mut ByteCounts, more: ByteCounts) {
+    for (channel, bytes) in more.scanned {
+        *sum.scanned.entry(channel).or_default() += bytes;
+    }
+    for (channel, bytes) in more.released {
+        *sum.released.entry(channel).or_default() += bytes;
+    }
+    for (key, bytes) in more.unscanned {
+        *sum.unscanned.entry(key).or_default() += bytes;
+    }
+}
+
+/// A request id that may stand in a record: visible ASCII, and not long.
+fn readable_id(value: &HeaderValue) -> Option<String> {
+    let text = value.to_str().ok()?;
+    (text.len() <= REQUEST_ID_BYTES).then(|| text.to_owned())
+}

@@ -1,0 +1,438 @@
+//! The response body: pulls the upstream's chunks through and lets the session read along.
+//!
+//! It queues nothing: a chunk is read when the client's connection asks for one. Dropping it drops the
+//! upstream's body, which cancels the upstream.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+use super::{decode::Decoder, exchange::Exchange, failure::Failure};
+use crate::{
+    record::{UnscannedReason, audit::ExchangeEnd, metrics::ErrorKind},
+    session::{BodyEnd, Effect, LocalResponse},
+};
+
+/// The upstream's body broke, and so does the client's: a truncated body must not look like a whole one.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The upstream broke its body off.
+    #[error("upstream broke its body off")]
+    Broken(#[source] hyper::Error),
+    /// The upstream was silent for too long.
+    #[error("upstream silent for too long")]
+    Idle,
+    /// The body does not decode, and only decoded bytes may be delivered.
+    #[error("upstream body does not decode")]
+    Undecodable,
+}
+
+/// How bytes get from the upstream to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Nobody reads along.
+    Unread,
+    /// As read; the session gets a copy.
+    AsRead,
+    /// Only what the session's effects say.
+    Effects,
+}
+
+/// What follows when nothing is left to write.
+#[derive(Debug)]
+enum Ending {
+    Complete,
+    Failed(BodyError),
+    /// The end was told already.
+    Over,
+}
+
+/// An upstream's body on its way to the client.
+#[derive(Debug)]
+pub struct GuardedBody {
+    upstream: Option<Incoming>,
+    exchange: Exchange,
+    way: Way,
+    decoder: Option<Decoder>,
+    decoder_failed: bool,
+    ready: Vec<Bytes>,
+    read_at: Option<Instant>,
+    trailers: Option<HeaderMap>,
+    ending: Option<Ending>,
+    replacement: Option<LocalResponse>,
+    /// Whether the response's head is still to come, so that a failure can be told by its status.
+    before_head: bool,
+    idle_limit: Duration,
+    last_read: Instant,
+    idle: Pin<Box<Sleep>>,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+// === impl BodyError ===
+
+impl BodyError {
+    /// What the client is told where the head has not gone out yet.
+    pub(super) fn failure(&self) -> Failure {
+        Failure::upstream(match self {
+            Self::Broken(_) => ErrorKind::Reset,
+            Self::Idle => ErrorKind::IdleTimeout,
+            Self::Undecodable => ErrorKind::Decode,
+        })
+    }
+}
+
+// === impl GuardedBody ===
+
+impl GuardedBody {
+    pub(super) fn new(
+        upstream: Incoming,
+        exchange: Exchange,
+        way: Way,
+        decoder: Option<Decoder>,
+    ) -> Self {
+        let now = Instant::now();
+        let idle_limit = exchange.proxy().timeouts.upstream_idle;
+        let mut body = Self {
+            upstream: Some(upstream),
+            exchange,
+            way,
+            decoder,
+            decoder_failed: false,
+            ready: Vec::new(),
+            read_at: None,
+            trailers: None,
+            ending: None,
+            replacement: None,
+            before_head: false,
+            idle_limit,
+            last_read: now,
+            idle: Box::pin(tokio::time::sleep(idle_limit)),
+            deadline: None,
+        };
+        body.notice_end(now);
+        body.arm_deadline();
+        body
+    }
+
+    /// The answer that the session gives in place of the body, if it does.
+    pub(super) fn take_replacement(&mut self) -> Option<LocalResponse> {
+        self.replacement.take()
+    }
+
+    /// Says that the response's head waits for the body's end.
+    #[must_use]
+    pub(super) fn before_head(mut self) -> Self {
+        self.before_head = true;
+        self
+    }
+
+    /// Gives back bytes that were taken out, to be told again before everything else; the head does not wait longer.
+    pub(super) fn put_back(&mut self, bytes: Bytes) {
+        self.before_head = false;
+        self.ready.insert(0, bytes);
+    }
+
+    /// The upstream's body is over as soon as its length says so: nobody may ask for another frame.
+    fn notice_end(&mut self, now: Instant) {
+        if self.upstream.as_ref().is_some_and(Incoming::is_end_stream) {
+            self.on_complete(now);
+        }
+    }
+
+    fn on_data(&mut self, now: Instant, chunk: Bytes) {
+        self.last_read = now;
+        self.read_at = Some(now);
+        match self.way {
+            Way::Unread => {
+                self.exchange.note_passed(chunk.len());
+                self.ready.push(chunk);
+            }
+            Way::AsRead => {
+                self.feed(now, &chunk);
+                if self.decoder_failed {
+                    self.exchange.note_unscanned(UnscannedReason::Encoding, chunk.len());
+                }
+                self.ready.push(chunk);
+            }
+            Way::Effects => {
+                self.feed(now, &chunk);
+                self.take_effects(now);
+                if self.decoder_failed {
+                    self.on_failure(now, BodyError::Undecodable);
+                }
+            }
+        }
+        self.exchange.fold_if_due(now);
+        self.notice_end(now);
+        self.arm_deadline();
+    }
+
+    /// Gives the session the decoded chunk.
+    fn feed(&mut self, now: Instant, chunk: &Bytes) {
+        if self.decoder_failed {
+            return;
+        }
+        let Some(session) = self.exchange.session() else { return };
+        let Some(decoder) = &mut self.decoder else {
+            session.on_chunk(now.into_std(), chunk.clone());
+            return;
+        };
+        let decoded = decoder.push(chunk, |bytes| session.on_chunk(now.into_std(), bytes));
+        if decoded.is_err() {
+            self.decoder_failed = true;
+            self.exchange.note_failure(Failure::upstream(ErrorKind::Decode));
+        }
+    }
+
+    fn take_effects(&mut self, now: Instant) {
+        while let Some(effect) = self.exchange.session().and_then(|session| session.next_effect()) {
+            match effect {
+                Effect::Forward(bytes) => self.ready.push(bytes),
+                Effect::Stop(bytes) => {
+                    self.ready.push(bytes);
+                    self.stop(now);
+                    return;
+                }
+                Effect::Respond(response) => {
+                    self.ready.clear();
+                    self.exchange.set_status(response.status);
+                    self.replacement = Some(response);
+                    self.stop(now);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Ends the client's body normally and cancels the upstream.
+    fn stop(&mut self, now: Instant) {
+        self.upstream = None;
+        self.trailers = None;
+        self.ending = Some(Ending::Complete);
+        self.exchange.end_body(now, BodyEnd::Complete);
+    }
+
+    fn on_complete(&mut self, now: Instant) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.upstream = None;
+        self.ending = Some(Ending::Complete);
+        self.exchange.end_body(now, BodyEnd::Complete);
+        if self.way == Way::Effects {
+            self.take_effects(now);
+        }
+    }
+
+    fn on_failure(&mut self, now: Instant, error: BodyError) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.upstream = None;
+        self.exchange.end_body(now, BodyEnd::Reset);
+        if self.way == Way::Effects {
+            self.take_effects(now);
+        }
+        // The session may have ended the body well; what it has not ended breaks off.
+        if self.ending.is_none() {
+            self.ending = Some(Ending::Failed(error));
+        }
+    }
+
+    fn on_upstream_frame(&mut self, frame: Option<Result<Frame<Bytes>, hyper::Error>>) {
+        let now = Instant::now();
+        match frame {
+            None => self.on_complete(now),
+            Some(Err(error)) => {
+                self.exchange.note_failure(Failure::of_chain(&error));
+                self.on_failure(now, BodyError::Broken(error));
+            }
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(chunk) => self.on_data(now, chunk),
+                Err(frame) => {
+                    if let Ok(trailers) = frame.into_trailers()
+                        && self.way != Way::Effects
+                    {
+                        self.trailers = Some(trailers);
+                    }
+                    self.last_read = now;
+                }
+            },
+        }
+    }
+
+    /// Sets the timer to the session's deadline.
+    fn arm_deadline(&mut self) {
+        let due = self.exchange.session().and_then(|session| session.deadline());
+        match (due.map(Instant::from_std), &mut self.deadline) {
+            (None, deadline) => *deadline = None,
+            (Some(due), Some(timer)) => {
+                if timer.deadline() != due {
+                    timer.as_mut().reset(due);
+                }
+            }
+            (Some(due), deadline) => *deadline = Some(Box::pin(tokio::time::sleep_until(due))),
+        }
+    }
+
+    /// Whether the session's deadline has passed; then it has been told.
+    fn poll_deadline(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(timer) = &mut self.deadline else { return false };
+        if timer.as_mut().poll(context).is_pending() {
+            return false;
+        }
+        self.deadline = None;
+        let now = Instant::now();
+        if let Some(session) = self.exchange.session() {
+            session.on_timeout(now.into_std());
+        }
+        if self.way == Way::Effects {
+            self.take_effects(now);
+        }
+        self.arm_deadline();
+        true
+    }
+
+    /// Whether the upstream was silent for too long; then the body has failed.
+    fn poll_idle(&mut self, context: &mut Context<'_>) -> bool {
+        while self.idle.as_mut().poll(context).is_ready() {
+            // The timer is set once and asked again, rather than reset with every chunk.
+            let due = self.last_read + self.idle_limit;
+            let now = Instant::now();
+            if due <= now {
+                self.exchange.note_failure(Failure::upstream(ErrorKind::IdleTimeout));
+                self.on_failure(now, BodyError::Idle);
+                return true;
+            }
+            self.idle.as_mut().reset(due);
+        }
+        false
+    }
+
+    /// What one upstream read brought, as one frame.
+    fn take_ready(&mut self) -> Option<Bytes> {
+        let bytes = match self.ready.len() {
+            0 => return None,
+            1 => self.ready.pop().unwrap_or_default(),
+            _ => {
+                let mut merged = BytesMut::with_capacity(self.ready.iter().map(Bytes::len).sum());
+                for bytes in self.ready.drain(..) {
+                    merged.extend_from_slice(&bytes);
+                }
+                merged.freeze()
+            }
+        };
+        if bytes.is_empty() {
+            return None;
+        }
+        if let Some(read_at) = self.read_at.take() {
+            self.exchange.proxy().metrics.note_added_delay(read_at.elapsed());
+        }
+        Some(bytes)
+    }
+
+    /// What can be told the client without asking the upstream.
+    fn take_frame(&mut self) -> Option<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(bytes) = self.take_ready() {
+            return Some(Some(Ok(Frame::data(bytes))));
+        }
+        match self.ending.take()? {
+            Ending::Complete => {
+                if let Some(trailers) = self.trailers.take() {
+                    self.ending = Some(Ending::Complete);
+                    return Some(Some(Ok(Frame::trailers(trailers))));
+                }
+                self.ending = Some(Ending::Over);
+                self.exchange.finish(ExchangeEnd::Complete);
+                Some(None)
+            }
+            Ending::Failed(error) => {
+                self.ending = Some(Ending::Over);
+                if self.before_head {
+                    self.exchange.set_status(error.failure().status().as_u16());
+                }
+                self.exchange.finish(ExchangeEnd::UpstreamFailed);
+                Some(Some(Err(error)))
+            }
+            Ending::Over => {
+                self.ending = Some(Ending::Over);
+                Some(None)
+            }
+        }
+    }
+}
+
+impl Body for GuardedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(frame) = this.take_frame() {
+                return Poll::Ready(frame);
+            }
+            if this.poll_deadline(context) {
+                continue;
+            }
+            let Some(upstream) = &mut this.upstream else {
+                // Without an upstream an ending is set, and the next turn tells it.
+                this.ending.get_or_insert(Ending::Complete);
+                continue;
+            };
+            match Pin::new(upstream).poll_frame(context) {
+                Poll::Ready(frame) => this.on_upstream_frame(frame),
+                Poll::Pending => {
+                    if !this.poll_idle(context) {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ready.is_empty()
+            && self.trailers.is_none()
+            && matches!(self.ending, Some(Ending::Complete | Ending::Over))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.way == Way::Effects {
+            return SizeHint::default();
+        }
+        let ready: u64 = self.ready.iter().map(|bytes| bytes.len() as u64).sum();
+        match &self.upstream {
+            None => SizeHint::with_exact(ready),
+            Some(upstream) => {
+                let left = upstream.size_hint();
+                let mut hint = SizeHint::new();
+                hint.set_lower(left.lower().saturating_add(ready));
+                if let Some(upper) = left.upper() {
+                    hint.set_upper(upper.saturating_add(ready));
+                }
+                hint
+            }
+        }
+    }
+}
+
+impl Drop for GuardedBody {
+    fn drop(&mut self) {
+        // With a known length nobody asks for the frame after the last.
+        if self.is_end_stream() {
+            self.exchange.finish(ExchangeEnd::Complete);
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The life of a request, from its head to the response's head.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING},
+    request, response,
+};
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use super::{
+    audit_log::AuditLog,
+    body::{Activity, RequestBody, ResponseBody},
+    decode::{Decoder, Encoding},
+    exchange::{Exchange, REQUEST_ID},
+    failure::{Failure, error_response, local_response},
+    guarded_body::{GuardedBody, Way},
+    headers,
+    request::{ReadBody, read_body},
+    upstream::UpstreamClient,
+};
+use crate::{
+    config::{Route, Timeouts},
+    dialect::Endpoint,
+    policy::Mode,
+    record::{
+        UnscannedReason,
+        audit::ExchangeEnd,
+        metrics::{ErrorKind, ErrorSource, Metrics},
+    },
+    session::{Delivery, Limits, LocalResponse, Plan, RequestDecision, ResponseHead, Session},
+};
+
+/// What every exchange shares.
+#[derive(Debug)]
+pub struct Proxy {
+    /// The routes in the order in which they are tried.
+    pub routes: Vec<Arc<RouteState>>,
+    /// What holds where none matches.
+    pub default_route: Arc<RouteState>,
+    /// The pooled client.
+    pub client: UpstreamClient,
+    /// How long each thing may take.
+    pub timeouts: Timeouts,
+    /// Sizes.
+    pub limits: Limits,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// The audit log, if there is one.
+    pub audit: Option<AuditLog>,
+}
+
+/// A route and the plan of its exchanges.
+#[derive(Debug)]
+pub struct RouteState {
+    /// What was configured.
+    pub route: Route,
+    /// What its sessions share.
+    pub plan: Arc<Plan>,
+}
+
+// === impl RouteState ===
+
+impl RouteState {
+    /// The route's mode.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.plan.policy.mode
+    }
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// Answers a request. Dropping the future cancels the upstream.
+    pub async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<ResponseBody> {
+        let (mut parts, body) = request.into_parts();
+        let route = Arc::clone(self.route(parts.uri.path()));
+        let mut exchange = Exchange::begin(Arc::clone(&self), route, &parts.headers);
+        let id = HeaderValue::from_str(exchange.id()).ok();
+        let request_id = parts.headers.get(REQUEST_ID).cloned().or(id);
+        if let Some(id) = &request_id {
+            parts.headers.insert(REQUEST_ID, id.clone());
+        }
+        let mut response = if parts.method == Method::CONNECT {
+            let message = "This is no forward proxy.";
+            let kind = "invalid_request_error";
+            exchange.set_status(StatusCode::METHOD_NOT_ALLOWED.as_u16());
+            exchange.finish(ExchangeEnd::Complete);
+            error_response(StatusCode::METHOD_NOT_ALLOWED, kind, "method_not_allowed", message)
+        } else {
+            Box::pin(self.exchange(exchange, parts, body)).await
+        };
+        if let Some(id) = request_id {
+            response.headers_mut().entry(REQUEST_ID).or_insert(id);
+        }
+        response
+    }
+
+    fn route(&self, path: &str) -> &Arc<RouteState> {
+        self.routes.iter().find(|state| state.route.matches(path)).unwrap_or(&self.default_route)
+    }
+
+    async fn exchange(
+        &self,
+        mut exchange: Exchange,
+        parts: request::Parts,
+        body: Incoming,
+    ) -> Response<ResponseBody> {
+        let endpoint = (parts.method == Method::POST)
+            .then(|| Endpoint::of_path(parts.uri.path()))
+            .flatten()
+            .filter(|_| exchange.route().mode() != Mode::Off);
+        let activity = Arc::new(Activity::new());
+        let body = match endpoint {
+            None => RequestBody::passing(VecDeque::new(), body, Arc::clone(&activity)),
+            Some(endpoint) => {
+                let plan = Arc::clone(&exchange.route().plan);
+                exchange.set_session(Session::new(plan, endpoint));
+                match self.inspect_request(&mut exchange, &parts, body, &activity).await {
+                    Ok(body) => body,
+                    Err(Refused::Here(local)) => return finish_here(exchange, local),
+                    Err(Refused::Broken) => return fail(exchange, Failure::downstream()),
+                }
+            }
+        };
+        let Ok(request) = upstream_request(exchange.route(), parts, body, endpoint.is_some())
+        else {
+            let failure = Failure { source: ErrorSource::Internal, kind: ErrorKind::Request };
+            return fail(exchange, failure);
+        };
+        let answer = tokio::select! {
+            biased;
+            answer = self.client.request(request) => answer.map_err(|error| Failure::of_client(&error)),
+            () = activity.silence(self.timeouts.upstream_idle) => Err(Failure::upstream(ErrorKind::IdleTimeout)),
+        };
+        match answer {
+            Ok(response) => self.deliver(exchange, response).await,
+            Err(failure) => fail(exchange, failure),
+        }
+    }
+
+    /// Lets the session read the request, as far as it may.
+    async fn inspect_request(
+        &self,
+        exchange: &mut Exchange,
+        parts: &request::Parts,
+        body: Incoming,
+        activity: &Arc<Activity>,
+    ) -> Result<RequestBody, Refused> {
+        if headers::request_is_encoded(&parts.headers) {
+            let bytes = body.size_hint().lower();
+            note_unread(exchange, UnscannedReason::Encoding, bytes)?;
+            return Ok(RequestBody::passing(VecDeque::new(), body, Arc::clone(activity)));
+        }
+        let limit = self.limits.request_bytes;
+        let idle = self.timeouts.request_header;
+        match read_body(body, limit, idle).await.map_err(|_| Refused::Broken)? {
+            ReadBody::Whole(bytes) => {
+                exchange.hash_prompt(&bytes);
+                match exchange.session().map(|session| session.on_request(bytes.clone())) {
+                    Some(RequestDecision::Respond(local)) => Err(Refused::Here(local)),
+                    Some(RequestDecision::Forward(bytes)) => Ok(RequestBody::whole(bytes)),
+                    None => Ok(RequestBody::whole(bytes)),
+                }
+            }
+            ReadBody::TooLarge { prefix, rest } => {
+                let read: usize = prefix.iter().map(Bytes::len).sum();
+                let bytes = (read as u64).saturating_add(rest.size_hint().lower());
+                note_unread(exchange, UnscannedReason::BodyTooLarge, bytes)?;
+                Ok(RequestBody::passing(prefix, rest, Arc::clone(activity)))
+            }
+        }
+    }
+
+    /// Turns the upstream's response into the client's.
+    async fn deliver(
+        &self,
+        mut exchange: Exchange,
+        response: Response<Incoming>,
+    ) -> Response<ResponseBody> {
+        let (mut parts, body) = response.into_parts();
+        parts.version = Version::HTTP_11;
+        headers::strip_hop_by_hop(&mut parts.headers);
+        exchange.set_status(parts.status.as_u16());
+        let cap = self.limits.frame_bytes;
+        let Some(session) = exchange.session() else {
+            let body = GuardedBody::new(body, exchange, Way::Unread, None);
+            return Response::from_parts(parts, ResponseBody::Upstream(Box::new(body)));
+        };
+        let encoding = Encoding::of(&parts.headers, cap);
+        let delivery = session.on_response(&response_head(&parts, &encoding));
+        let decoder = match encoding {
+            Encoding::Known(decoder) => Some(decoder),
+            Encoding::Identity | Encoding::Unknown => None,
+        };
+        match delivery {
+            Delivery::AsRead => {
+                let body = GuardedBody::new(body, exchange, Way::AsRead, decoder);
+                Response::from_parts(parts, ResponseBody::Upstream(Box::new(body)))
+            }
+            Delivery::Held => {
+                headers::strip_of_the_bytes(&mut parts.headers);
+                let body = GuardedBody::new(body, exchange, Way::Effects, decoder);
+                Response::from_parts(parts, ResponseBody::Upstream(Box::new(body)))
+            }
+            Delivery::Whole => {
+                headers::strip_of_the_bytes(&mut parts.headers);
+                deliver_whole(parts, body, exchange, decoder, cap).await
+            }
+        }
+    }
+}
+
+/// Why a request does not reach the upstream.
+enum Refused {
+    /// The session answers it.
+    Here(LocalResponse),
+    /// It could not be read.
+    Broken,
+}
+
+fn note_unread(
+    exchange: &mut Exchange,
+    reason: UnscannedReason,
+    bytes: u64,
+) -> Result<(), Refused> {
+    let answer = exchange.session().and_then(|session| session.on_request_unscanned(reason, bytes));
+    match answer {
+        Some(local) => Err(Refused::Here(local)),
+        None => Ok(()),
+    }
+}
+
+fn response_head(parts: &response::Parts, encoding: &Encoding) -> ResponseHead {
+    ResponseHead {
+        status: parts.status.as_u16(),
+        content_type: parts
+            .headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned),
+        undecodable: matches!(encoding, Encoding::Unknown),
+    }
+}
+
+/// Reads the whole body before the head goes out. A body beyond `limit` goes on as a stream after all: what is to
+/// pass then passes in pieces.
+async fn deliver_whole(
+    mut parts: response::Parts,
+    body: Incoming,
+    exchange: Exchange,
+    decoder: Option<Decoder>,
+    limit: usize,
+) -> Response<ResponseBody> {
+    let mut body = Box::new(GuardedBody::new(body, exchange, Way::Effects, decoder).before_head());
+    let mut whole = BytesMut::new();
+    loop {
+        match body.frame().await {
+            None => break,
+            Some(Err(error)) => return error.failure().response(),
+            Some(Ok(frame)) => {
+                if let Ok(bytes) = frame.into_data() {
+                    whole.extend_from_slice(&bytes);
+                }
+            }
+        }
+        if whole.len() > limit {
+            body.put_back(whole.freeze());
+            return Response::from_parts(parts, ResponseBody::Upstream(body));
+        }
+    }
+    if let Some(local) = body.take_replacement() {
+        return local_response(local);
+    }
+    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
+    Response::from_parts(parts, ResponseBody::local(whole.freeze()))
+}
+
+fn upstream_request(
+    route: &RouteState,
+    mut parts: request::Parts,
+    body: RequestBody,
+    inspected: bool,
+) -> Result<Request<RequestBody>, http::Error> {
+    parts.uri = route.route.upstream.join(parts.uri.path_and_query())?;
+    parts.version = Version::HTTP_11;
+    parts.extensions.clear();
+    headers::prepare_request(&mut parts.headers, inspected);
+    if matches!(body, RequestBody::Whole(_)) {
+        // The client sets the length of the body that it is given.
+        parts.headers.remove(CONTENT_LENGTH);
+        parts.headers.remove(TRANSFER_ENCODING);
+    }
+    Ok(Request::from_parts(parts, body))
+}
+
+fn finish_here(mut exchange: Exchange, local: LocalResponse) -> Response<ResponseBody> {
+    exchange.set_status(local.status);
+    exchange.finish(ExchangeEnd::Complete);
+    local_response(local)
+}
+
+fn fail(mut exchange: Exchange, failure: Failure) -> Response<ResponseBody> {
+    exchange.note_failure(failure);
+    let response = failure.response();
+    exchange.set_status(response.status().as_u16());
+    let end = match failure.source {
+        ErrorSource::Downstream => ExchangeEnd::ClientGone,
+        ErrorSource::Upstream | ErrorSource::Internal => ExchangeEnd::UpstreamFailed,
+    };
+    exchange.finish(end);
+    response
+}

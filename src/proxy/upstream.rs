@@ -1,0 +1,107 @@
+//! The pooled client: HTTP/1.1, or HTTP/2 where ALPN offers it; plain or TLS.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioTimer,
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use tokio_util::task::TaskTracker;
+
+use super::{body::RequestBody, connect::TimedConnector};
+use crate::config::{Timeouts, UpstreamTls};
+
+/// The client for every upstream.
+pub type UpstreamClient = Client<TimedConnector<HttpsConnector<HttpConnector>>, RequestBody>;
+
+/// How long an unused connection is kept.
+const POOL_IDLE: Duration = Duration::from_secs(60);
+
+/// The largest head, and the most that one read brings. Heads of model servers are small.
+const READ_BUFFER: usize = 64 << 10;
+
+/// Runs tasks under an owner that can wait for them.
+#[derive(Clone, Debug)]
+pub struct TrackedExecutor(pub TaskTracker);
+
+/// Why no TLS client could be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamTlsError {
+    /// The file of authorities cannot be read.
+    #[error("cannot read upstream_tls.ca_file {path}")]
+    CaFile {
+        /// The file.
+        path: String,
+    },
+    /// Neither the file nor the system has an authority.
+    #[error("no certificate authority found (is SSL_CERT_FILE right?)")]
+    NoAuthority,
+    /// The TLS library refuses its own defaults.
+    #[error("TLS cannot be set up")]
+    Setup(#[from] rustls::Error),
+}
+
+/// The client for every upstream; its connections are `tasks`.
+pub fn client(
+    tls: &UpstreamTls,
+    timeouts: &Timeouts,
+    needs_tls: bool,
+    tasks: TaskTracker,
+) -> Result<UpstreamClient, UpstreamTlsError> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_keepalive(Some(Duration::from_secs(60)));
+    let https = HttpsConnectorBuilder::new()
+        .with_tls_config(tls_config(tls, needs_tls)?)
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(http);
+    Ok(Client::builder(TrackedExecutor(tasks))
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE)
+        .http1_max_buf_size(READ_BUFFER)
+        .http2_initial_stream_window_size(256 << 10)
+        .http2_max_send_buf_size(64 << 10)
+        .build(TimedConnector::new(https, timeouts.connect)))
+}
+
+fn tls_config(tls: &UpstreamTls, needed: bool) -> Result<ClientConfig, UpstreamTlsError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder = match &tls.ca_file {
+        Some(path) => builder.with_root_certificates(roots_of_file(path)?),
+        None if needed => builder.with_native_roots().map_err(|_| UpstreamTlsError::NoAuthority)?,
+        None => builder.with_root_certificates(RootCertStore::empty()),
+    };
+    Ok(builder.with_no_client_auth())
+}
+
+fn roots_of_file(path: &Path) -> Result<RootCertStore, UpstreamTlsError> {
+    let unreadable = || UpstreamTlsError::CaFile { path: path.display().to_string() };
+    let text = fs::read(path).map_err(|_| unreadable())?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        let certificate = certificate.map_err(|_| unreadable())?;
+        roots.add(certificate).map_err(|_| unreadable())?;
+    }
+    if roots.is_empty() { Err(unreadable()) } else { Ok(roots) }
+}
+
+impl<F> hyper::rt::Executor<F> for TrackedExecutor
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
+    }
+}

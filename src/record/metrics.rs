@@ -1,0 +1,480 @@
+//! The Prometheus families, all of them, with labels from closed sets only.
+//!
+//! Nothing that a caller or a model wrote becomes a label: routes are the configured ones, codes are numbers,
+//! everything else is one of our own enums.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+};
+
+use serde::Serialize;
+
+use super::event::{
+    ByteCounts, ChannelReport, ExchangeReport, Finding, HoldReason, Progress, UnscannedReason,
+};
+use crate::{channel::Channel, dialect::Dialect};
+
+/// The label of bytes that belong to no channel.
+const UNKNOWN_CHANNEL: &str = "unknown";
+
+/// Seconds from a microsecond to a quarter of a minute: delays that thinkgate adds.
+const DELAYS: [f64; 14] = [
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.01, 0.05, 0.25,
+    1.0, 5.0, 15.0,
+];
+
+/// Seconds that models take.
+const DURATIONS: [f64; 14] =
+    [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0];
+
+/// Every reason for which bytes pass unread.
+const UNSCANNED_REASONS: [UnscannedReason; 12] = [
+    UnscannedReason::ModeOff,
+    UnscannedReason::Path,
+    UnscannedReason::ContentType,
+    UnscannedReason::Encoding,
+    UnscannedReason::Shape,
+    UnscannedReason::Field,
+    UnscannedReason::FrameTooLarge,
+    UnscannedReason::BodyTooLarge,
+    UnscannedReason::Encrypted,
+    UnscannedReason::Media,
+    UnscannedReason::DetectorFailed,
+    UnscannedReason::Deadline,
+];
+
+/// Every reason for which bytes wait.
+const HOLD_REASONS: [HoldReason; 4] =
+    [HoldReason::Rules, HoldReason::Tag, HoldReason::ToolCall, HoldReason::Body];
+
+/// Every family.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_duration: Histogram,
+    time_to_first_token: Histogram,
+    added_delay: Histogram,
+    traces: IntCounterVec,
+    findings: IntCounterVec,
+    verdicts: IntCounterVec,
+    actions: IntCounterVec,
+    scanned_bytes: IntCounterVec,
+    released_bytes: IntCounterVec,
+    unscanned_released_bytes: IntCounterVec,
+    held_bytes: IntGaugeVec,
+    hold_duration: HistogramVec,
+    classifier: ClassifierMetrics,
+    streams_active: IntGauge,
+    upstream_errors: IntCounterVec,
+    audit_dropped: IntCounter,
+    config_last_reload_successful: IntGauge,
+}
+
+/// The classifier's families.
+#[derive(Debug)]
+pub struct ClassifierMetrics {
+    /// Bytes of text that were scored.
+    pub scored_bytes: IntCounter,
+    /// Seconds that a batch took.
+    pub duration: Histogram,
+    /// Windows that wait for their score.
+    pub queue_depth: IntGauge,
+    /// Windows without a score, by why.
+    pub failures: IntCounterVec,
+}
+
+/// Which side an error comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorSource {
+    /// The model server, or the way to it.
+    Upstream,
+    /// The caller.
+    Downstream,
+    /// thinkgate itself.
+    Internal,
+}
+
+/// What went wrong between thinkgate and the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// No connection could be made.
+    Connect,
+    /// No connection stood in time.
+    ConnectTimeout,
+    /// The upstream was silent for too long.
+    IdleTimeout,
+    /// The connection broke before the response's head or inside its body.
+    Reset,
+    /// What came is no HTTP.
+    Protocol,
+    /// The body does not decode by its own Content-Encoding.
+    Decode,
+    /// The caller went away before the end.
+    ClientGone,
+    /// The request could not be put together.
+    Request,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// All families at zero.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let add = Registrar { registry: &registry };
+        let metrics = Self {
+            requests: add.counters(
+                "requests_total",
+                "Requests by route, dialect and the status code that the client got",
+                &["route", "dialect", "code"],
+            )?,
+            request_duration: add.histogram(
+                "request_duration_seconds",
+                "From the request's head to the response's end",
+                &DURATIONS,
+            )?,
+            time_to_first_token: add.histogram(
+                "time_to_first_token_seconds",
+                "From the request's head to the first text of an inspected response",
+                &DURATIONS,
+            )?,
+            added_delay: add.histogram(
+                "added_delay_seconds",
+                "From an upstream frame read to the same frame handed to the client's connection",
+                &DELAYS,
+            )?,
+            traces: add.counters(
+                "traces_total",
+                "Choices by outcome",
+                &["route", "mode", "outcome"],
+            )?,
+            findings: add.counters(
+                "findings_total",
+                "Findings",
+                &["detector", "category", "severity", "channel"],
+            )?,
+            verdicts: add.counters(
+                "verdicts_total",
+                "Channels of choices by their gravest verdict",
+                &["mode", "channel", "verdict"],
+            )?,
+            actions: add.counters("actions_total", "Exchanges by action", &["mode", "action"])?,
+            scanned_bytes: add.counters(
+                "scanned_bytes_total",
+                "Bytes of channel text that every detector has read",
+                &["channel"],
+            )?,
+            released_bytes: add.counters(
+                "released_bytes_total",
+                "Bytes written to the client (the prompt's: to the upstream)",
+                &["channel"],
+            )?,
+            unscanned_released_bytes: add.counters(
+                "unscanned_released_bytes_total",
+                "Bytes written that no detector has read",
+                &["channel", "reason"],
+            )?,
+            held_bytes: add.gauges("held_bytes", "Bytes of frames held now", &["why"])?,
+            hold_duration: add.histograms(
+                "hold_seconds",
+                "How long released frames had waited",
+                &DELAYS,
+                &["why"],
+            )?,
+            classifier: ClassifierMetrics {
+                scored_bytes: add
+                    .counter("classifier_scored_bytes_total", "Bytes of text that were scored")?,
+                duration: add.histogram(
+                    "classifier_duration_seconds",
+                    "Seconds that a batch took",
+                    &DELAYS,
+                )?,
+                queue_depth: add
+                    .gauge("classifier_queue_depth", "Windows that wait for their score")?,
+                failures: add.counters(
+                    "classifier_failures_total",
+                    "Windows without a score",
+                    &["reason"],
+                )?,
+            },
+            streams_active: add.gauge("streams_active", "Exchanges that are open now")?,
+            upstream_errors: add.counters(
+                "upstream_errors_total",
+                "Exchanges that broke, by side and kind",
+                &["source", "kind"],
+            )?,
+            audit_dropped: add
+                .counter("audit_dropped_total", "Audit lines that could not be written")?,
+            config_last_reload_successful: add.gauge(
+                "config_last_reload_successful",
+                "Whether the configuration that was last read is the one that holds",
+            )?,
+            registry: registry.clone(),
+        };
+        let build = add.gauges("build_info", "The build that runs", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        metrics.config_last_reload_successful.set(1);
+        metrics.start_at_zero();
+        Ok(metrics)
+    }
+
+    /// Makes the closed label sets visible before anything was counted, so that a rate can start at zero.
+    fn start_at_zero(&self) {
+        for channel in Channel::ALL {
+            self.scanned_bytes.with_label_values(&[channel.name()]);
+        }
+        for channel in Channel::ALL.map(Channel::name).into_iter().chain([UNKNOWN_CHANNEL]) {
+            self.released_bytes.with_label_values(&[channel]);
+            for reason in UNSCANNED_REASONS {
+                self.unscanned_released_bytes.with_label_values(&[channel, &label(reason)]);
+            }
+        }
+        for why in HOLD_REASONS {
+            self.held_bytes.with_label_values(&[&label(why)]);
+            self.hold_duration.with_label_values(&[&label(why)]);
+        }
+        for kind in [
+            ErrorKind::Connect,
+            ErrorKind::ConnectTimeout,
+            ErrorKind::IdleTimeout,
+            ErrorKind::Reset,
+            ErrorKind::Protocol,
+            ErrorKind::Decode,
+        ] {
+            self.upstream_errors.with_label_values(&[ErrorSource::Upstream.name(), kind.name()]);
+        }
+        for reason in ["error", "deadline", "overflow"] {
+            self.classifier.failures.with_label_values(&[reason]);
+        }
+    }
+
+    /// The exposition, as Prometheus reads it.
+    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+
+    /// The classifier's families.
+    #[must_use]
+    pub fn classifier(&self) -> &ClassifierMetrics {
+        &self.classifier
+    }
+
+    /// Notes that an exchange has begun.
+    pub fn exchange_begins(&self) {
+        self.streams_active.inc();
+    }
+
+    /// Notes an exchange's end.
+    pub fn exchange_ends(&self, route: &str, code: u16, took: Duration, report: &ExchangeReport) {
+        self.streams_active.dec();
+        self.request_duration.observe(took.as_secs_f64());
+        let code = if (100..=599).contains(&code) { code.to_string() } else { "other".to_owned() };
+        self.requests.with_label_values(&[route, report.dialect.name(), &code]).inc();
+        if report.dialect == Dialect::Unknown {
+            return;
+        }
+        let mode = report.mode.name();
+        self.actions.with_label_values(&[mode, report.action.name()]).inc();
+        if let Some(prompt) = &report.prompt {
+            self.note_verdict(mode, Channel::Prompt, prompt);
+        }
+        for choice in &report.choices {
+            self.traces.with_label_values(&[route, mode, choice.outcome.name()]).inc();
+            self.note_verdict(mode, Channel::Thinking, &choice.thinking);
+            self.note_verdict(mode, Channel::Answer, &choice.answer);
+            self.note_verdict(mode, Channel::ToolCall, &choice.tool_call);
+            self.note_verdict(mode, Channel::Refusal, &choice.refusal);
+        }
+    }
+
+    fn note_verdict(&self, mode: &str, channel: Channel, report: &ChannelReport) {
+        if report.chars > 0 {
+            let labels = [mode, channel.name(), report.verdict.name()];
+            self.verdicts.with_label_values(&labels).inc();
+        }
+    }
+
+    /// Notes what an open exchange has shown since the last time.
+    pub fn note_progress(&self, progress: &Progress) {
+        self.note_bytes(&progress.bytes);
+        for finding in &progress.findings {
+            self.note_finding(finding);
+        }
+        for (why, waited) in &progress.holds {
+            self.hold_duration.with_label_values(&[&label(why)]).observe(waited.as_secs_f64());
+        }
+    }
+
+    /// Notes bytes by what became of them.
+    pub fn note_bytes(&self, bytes: &ByteCounts) {
+        for (channel, &count) in &bytes.scanned {
+            self.scanned_bytes.with_label_values(&[channel.name()]).inc_by(count);
+        }
+        for (channel, &count) in &bytes.released {
+            self.released_bytes.with_label_values(&[channel_name(*channel)]).inc_by(count);
+        }
+        for ((channel, reason), &count) in &bytes.unscanned {
+            self.unscanned_released_bytes
+                .with_label_values(&[channel_name(*channel), &label(*reason)])
+                .inc_by(count);
+        }
+    }
+
+    fn note_finding(&self, finding: &Finding) {
+        let category = finding.category.map_or_else(|| "none".to_owned(), label);
+        let severity = label(finding.severity);
+        let labels = [finding.detector, &category, &severity, finding.channel.name()];
+        self.findings.with_label_values(&labels).inc();
+    }
+
+    /// Replaces what an exchange holds: `before` is no longer held, `now` is.
+    pub fn note_held(&self, before: Option<(HoldReason, u64)>, now: Option<(HoldReason, u64)>) {
+        let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        if let Some((why, bytes)) = before {
+            self.held_bytes.with_label_values(&[&label(why)]).sub(signed(bytes));
+        }
+        if let Some((why, bytes)) = now {
+            self.held_bytes.with_label_values(&[&label(why)]).add(signed(bytes));
+        }
+    }
+
+    /// Notes how long after the request the first text came.
+    pub fn note_first_token(&self, after: Duration) {
+        self.time_to_first_token.observe(after.as_secs_f64());
+    }
+
+    /// Notes how long a chunk stayed here.
+    pub fn note_added_delay(&self, delay: Duration) {
+        self.added_delay.observe(delay.as_secs_f64());
+    }
+
+    /// Notes an exchange that broke.
+    pub fn note_error(&self, source: ErrorSource, kind: ErrorKind) {
+        self.upstream_errors.with_label_values(&[source.name(), kind.name()]).inc();
+    }
+
+    /// Notes an audit line that could not be written.
+    pub fn note_audit_dropped(&self) {
+        self.audit_dropped.inc();
+    }
+
+    /// How many exchanges are open.
+    #[must_use]
+    pub fn streams_active(&self) -> i64 {
+        self.streams_active.get()
+    }
+}
+
+fn channel_name(channel: Option<Channel>) -> &'static str {
+    channel.map_or(UNKNOWN_CHANNEL, Channel::name)
+}
+
+/// The name under which a value of a closed set is written everywhere.
+pub(super) fn label(value: impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        Ok(_) | Err(_) => UNKNOWN_CHANNEL.to_owned(),
+    }
+}
+
+// === impl ErrorSource, ErrorKind ===
+
+impl ErrorSource {
+    /// The label's value.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Upstream => "upstream",
+            Self::Downstream => "downstream",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl ErrorKind {
+    /// The label's value.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::IdleTimeout => "idle_timeout",
+            Self::Reset => "reset",
+            Self::Protocol => "protocol",
+            Self::Decode => "decode",
+            Self::ClientGone => "client_gone",
+            Self::Request => "request",
+        }
+    }
+}
+
+/// Makes families and registers them under the common prefix.
+struct Registrar<'a> {
+    registry: &'a Registry,
+}
+
+// === impl Registrar ===
+
+impl Registrar<'_> {
+    fn register<C: Collector + Clone + 'static>(&self, family: C) -> Result<C, prometheus::Error> {
+        self.registry.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+
+    fn options(name: &str, help: &str) -> Opts {
+        Opts::new(format!("thinkgate_{name}"), help)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.register(IntCounter::with_opts(Self::options(name, help))?)
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
+        self.register(IntCounterVec::new(Self::options(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.register(IntGauge::with_opts(Self::options(name, help))?)
+    }
+
+    fn gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, prometheus::Error> {
+        self.register(IntGaugeVec::new(Self::options(name, help), labels)?)
+    }
+
+    fn histogram(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: &[f64],
+    ) -> Result<Histogram, prometheus::Error> {
+        let options = HistogramOpts::new(format!("thinkgate_{name}"), help);
+        self.register(Histogram::with_opts(options.buckets(buckets.to_vec()))?)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: &[f64],
+        labels: &[&str],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let options = HistogramOpts::new(format!("thinkgate_{name}"), help);
+        self.register(HistogramVec::new(options.buckets(buckets.to_vec()), labels)?)
+    }
+}

@@ -1,0 +1,117 @@
+//! One client connection: HTTP/1.1, or HTTP/2 with prior knowledge.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use tokio::net::TcpStream;
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::proxy::TrackedExecutor;
+
+/// The largest head of a request, and the most that one read or write buffers.
+const BUFFER: usize = 64 << 10;
+
+/// Streams that one HTTP/2 connection may open.
+const H2_STREAMS: u32 = 256;
+
+/// What holds for every connection.
+#[derive(Clone, Debug)]
+pub struct ConnectionSettings {
+    /// Until a request's head has come.
+    pub header_timeout: Duration,
+    /// A write that the client does not take.
+    pub write_timeout: Duration,
+    /// Cancelled when connections are to end after their open exchanges.
+    pub drain: CancellationToken,
+    /// Cancelled when they are to end at once.
+    pub abort: CancellationToken,
+    /// The owner of the tasks that HTTP/2 streams run in.
+    pub tasks: TaskTracker,
+}
+
+/// Serves `stream` until it ends, is drained or aborted.
+pub async fn serve_connection<S, F, B>(stream: TcpStream, settings: ConnectionSettings, service: S)
+where
+    S: Fn(Request<Incoming>) -> F + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if stream.set_nodelay(true).is_err() {
+        // The peer is gone already.
+        return;
+    }
+    let mut timed = TimeoutStream::new(stream);
+    timed.set_write_timeout(Some(settings.write_timeout));
+    let asked = Arc::new(AtomicBool::new(false));
+    let service = service_fn({
+        let asked = Arc::clone(&asked);
+        move |request| {
+            asked.store(true, Ordering::Relaxed);
+            let response = service(request);
+            async move { Ok::<_, Infallible>(response.await) }
+        }
+    });
+    let builder = builder(&settings);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Box::pin(timed)), service));
+    // hyper's own header timeout begins only when the protocol's version is known.
+    let mut first_head = pin!(tokio::time::sleep(settings.header_timeout));
+    let mut first_head_due = true;
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = settings.abort.cancelled() => return,
+            () = settings.drain.cancelled(), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            ended = connection.as_mut() => {
+                if ended.is_err() {
+                    tracing::debug!(code = "connection_broke");
+                }
+                return;
+            }
+            () = &mut first_head, if first_head_due => {
+                first_head_due = false;
+                if !asked.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn builder(settings: &ConnectionSettings) -> Builder<TrackedExecutor> {
+    let mut builder = Builder::new(TrackedExecutor(settings.tasks.clone()));
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.header_timeout)
+        .max_buf_size(BUFFER);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(60))
+        .max_concurrent_streams(H2_STREAMS)
+        .max_send_buf_size(BUFFER)
+        .max_header_list_size(64 << 10);
+    builder
+}
