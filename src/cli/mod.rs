@@ -1,6 +1,7 @@
 //! The commands.
 
 mod check;
+mod demo;
 mod serve;
 
 use std::{
@@ -34,6 +35,8 @@ enum Command {
     Serve(Box<serve::Arguments>),
     /// Tell everything that is wrong with a configuration and its rules.
     Check(check::Arguments),
+    /// Show what thinkgate sees and cuts, with model streams that are built in.
+    Demo(demo::Arguments),
 }
 
 /// Reads the command line and does what it says.
@@ -48,6 +51,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Serve(arguments) => serve::run(*arguments),
         Command::Check(arguments) => Ok(check::run(&arguments)),
+        Command::Demo(arguments) => demo::run(&arguments),
     }
 }
 

@@ -414,8 +414,7 @@ impl Reader<'_> {
             .required(&fields, "within_chars")
             .and_then(|node| self.count(node, "within_chars"))
             .and_then(|count| u32::try_from(count).ok());
-        let list =
-            self.required(&fields, "words").and_then(|node| self.list(node, "words"))?;
+        let list = self.required(&fields, "words").and_then(|node| self.list(node, "words"))?;
         let words: Vec<Literal> =
             list.iter().filter_map(|node| self.literal(node, edges)).collect();
         if !(2..=MAX_NEAR_WORDS).contains(&list.len()) {

@@ -48,9 +48,9 @@ pub(super) fn parse(yaml: &str) -> Result<Node, Fault> {
     serde_saphyr::from_str_with_options(yaml, options).map_err(|error| {
         let (line, column) =
             error.location().map_or((0, 0), |place| (place.line(), place.column()));
-        let rendered = error.without_snippet().render_with_options(
-            serde_saphyr::render_options! { snippets: SnippetMode::Off },
-        );
+        let rendered = error
+            .without_snippet()
+            .render_with_options(serde_saphyr::render_options! { snippets: SnippetMode::Off });
         // The place is told apart from the reason, and a reason in several lines might quote the source.
         let reason = rendered.lines().next().unwrap_or_default();
         let reason = reason.rsplit_once(" at line ").map_or(reason, |(reason, _)| reason);

@@ -1,9 +1,10 @@
-//! `thinkgate demo`: recorded-like streams through a real thinkgate, shown to a person.
+//! `thinkgate demo`: model streams through a real thinkgate, shown to a person.
 //!
 //! It starts an upstream that replays the traces of `traces/`, a thinkgate in shadow mode and one in enforce mode
 //! in front of it, and sends every trace through both over real sockets, several at a time. With `--serve`
 //! it leaves an upstream and one proxy running for curl and SDKs. Nothing but this binary is needed.
 
+mod arguments;
 mod audit;
 mod card;
 mod client;
@@ -17,25 +18,28 @@ mod run;
 mod screen;
 mod shown;
 mod table;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod traces;
 mod upstream;
 
 use std::{
     io::{self, IsTerminal as _, Write},
-    net::SocketAddr,
-    path::Path,
+    process::ExitCode,
     sync::Arc,
     time::Duration,
 };
 
-use thinkgate::policy::Mode;
+use anyhow::Context as _;
+use thinkgate::{app::StartError, config::ConfigErrors};
+use tokio::signal::unix::{SignalKind, signal};
 
+pub(crate) use self::arguments::Arguments;
 use self::{
-    client::{Client, RequestFailed},
+    client::RequestFailed,
     guard::{Guard, Settings},
     hints::{Places, hints},
-    metrics::Metrics,
     paint::{Paint, Tone},
     run::{Audience, Stage},
     screen::{Screen, Streaming},
@@ -47,59 +51,8 @@ use self::{
 /// The pause between two tokens: 50 of them a second.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The widest that a card becomes; longer lines read badly.
-const WIDEST: usize = 100;
-
-/// An address of this machine with a free port.
-const ANYWHERE: &str = "127.0.0.1:0";
-
-/// Flags of `thinkgate demo`.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct DemoArgs {
-    /// Replay without pauses instead of 50 tokens a second
-    #[arg(long)]
-    pub(crate) fast: bool,
-    /// Show thinking and answers in full length
-    #[arg(long, conflicts_with = "serve")]
-    pub(crate) full: bool,
-    /// When to use colours; `auto`: on a terminal, unless `NO_COLOR` is set
-    #[arg(long, value_enum, default_value_t = Colour::Auto)]
-    pub(crate) color: Colour,
-    /// Leave the upstream and one proxy running, for curl and SDKs
-    #[arg(long)]
-    pub(crate) serve: bool,
-    /// The proxy's address
-    #[arg(long, requires = "serve", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: SocketAddr,
-    /// The address of the proxy's metrics
-    #[arg(long, requires = "serve", default_value = "127.0.0.1:9090")]
-    pub(crate) admin_listen: SocketAddr,
-    /// What the proxy does with what it sees
-    #[arg(long, requires = "serve", value_enum, default_value_t = ServeMode::Enforce)]
-    pub(crate) mode: ServeMode,
-}
-
-/// When colours are used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Colour {
-    /// On a terminal, unless `NO_COLOR` is set
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
-}
-
-/// The mode of the proxy that `--serve` leaves running.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum ServeMode {
-    /// Forward everything unread
-    Off,
-    /// Record, change nothing
-    Shadow,
-    /// Redact and cut
-    Enforce,
-}
+/// The exit code after a Ctrl-C before the end.
+const INTERRUPTED: u8 = 130;
 
 /// Why the demo ended early.
 #[derive(Debug, thiserror::Error)]
@@ -113,23 +66,48 @@ pub(crate) enum DemoError {
     /// One of the demo's requests failed.
     #[error(transparent)]
     Request(#[from] RequestFailed),
-    /// A proxy did not start or did not end.
-    #[error("run a proxy: {0}")]
-    Proxy(String),
-    /// A person pressed Ctrl-C before the end.
+    /// A proxy's configuration is broken.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// A proxy did not start.
+    #[error(transparent)]
+    Proxy(#[from] StartError),
+    /// A person ended it.
     #[error("interrupted")]
     Interrupted,
 }
 
-/// Runs the demo.
-pub(crate) async fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<(), DemoError> {
+/// Runs the demo to its end.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    match runtime.block_on(Box::pin(demo(arguments, &mut io::stdout()))) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        // Whoever read the output has seen enough.
+        Err(DemoError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(DemoError::Interrupted) => Ok(ExitCode::from(INTERRUPTED)),
+        Err(error @ (DemoError::Config(_) | DemoError::Proxy(_))) => {
+            super::complain(&error);
+            let usage = matches!(&error, DemoError::Proxy(error) if error.is_configuration());
+            Ok(ExitCode::from(if usage { super::USAGE } else { super::INTERNAL }))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Starts the upstream, does what was asked for, and ends the upstream.
+async fn demo(arguments: &Arguments, out: &mut dyn Write) -> Result<(), DemoError> {
     let traces: Arc<[Trace]> = traces::all()?.into();
-    let pause = (!args.fast).then_some(PAUSE);
+    let pause = (!arguments.fast).then_some(PAUSE);
     let upstream = Upstream::start(Arc::clone(&traces), pause).await?;
-    let done = if args.serve {
-        serve(args, &traces, &upstream, out).await
+    let done = if arguments.serve {
+        serve(arguments, &traces, &upstream, out).await
     } else {
-        show(args, &traces, &upstream, out).await
+        show(arguments, &traces, &upstream, out).await
     };
     upstream.shut_down().await;
     done
@@ -137,49 +115,47 @@ pub(crate) async fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<(), Demo
 
 /// Sends every trace through both proxies and shows what happened.
 async fn show(
-    args: &DemoArgs,
+    arguments: &Arguments,
     traces: &[Trace],
     upstream: &Upstream,
     out: &mut dyn Write,
 ) -> Result<(), DemoError> {
-    let (terminal, paint) = (io::stdout().is_terminal(), args.color.paint());
-    let records = tempfile::tempdir()?;
-    let stage = stage(upstream, records.path()).await?;
+    let paint = arguments.color.paint();
+    let stage = Stage::set(upstream).await?;
     let mut house = House {
-        screen: Screen::new(out, paint, terminal),
+        screen: Screen::new(out, paint, io::stdout().is_terminal()),
         paint,
-        full: args.full,
+        full: arguments.full,
         told: 0,
         count: traces.len(),
     };
-    house.screen.print(&preface(&paint, traces.len(), args.fast))?;
+    house.screen.print(&preface(&paint, traces.len(), &stage, arguments.fast))?;
     let shown = tokio::select! {
         shown = stage.run(traces, &mut house) => shown,
-        _ = tokio::signal::ctrl_c() => Err(DemoError::Interrupted),
+        () = interrupted() => Err(DemoError::Interrupted),
     }?;
     house.screen.print(&format!("{}\n", table::traces(&paint, &shown)))?;
     let (shadow, enforce) = stage.metrics().await?;
     house.screen.print(&table::numbers(&paint, &shadow, &enforce))?;
     house.screen.print(&farewell(&paint))?;
-    stage.shut_down().await
+    stage.strike().await;
+    Ok(())
 }
 
-/// Leaves the upstream and one proxy running until Ctrl-C.
+/// Leaves the upstream and one proxy running until somebody ends them.
 async fn serve(
-    args: &DemoArgs,
+    arguments: &Arguments,
     traces: &[Trace],
     upstream: &Upstream,
     out: &mut dyn Write,
 ) -> Result<(), DemoError> {
-    let records = tempfile::tempdir()?;
-    let url = upstream.url();
-    let mode = args.mode.mode();
+    let (url, mode) = (upstream.url(), arguments.mode.mode());
     let guard = Guard::start(Settings {
-        listen: args.listen,
-        admin_listen: args.admin_listen,
+        listen: arguments.listen,
+        admin_listen: arguments.admin_listen,
         upstream: &url,
         mode,
-        audit: records.path().join("audit.jsonl"),
+        audit: None,
     })
     .await?;
     let places = Places {
@@ -188,44 +164,35 @@ async fn serve(
         upstream: &url,
         mode: mode.name(),
     };
-    out.write_all(hints(&args.color.paint(), places, traces).as_bytes())?;
+    out.write_all(hints(&arguments.color.paint(), places, traces).as_bytes())?;
     out.flush()?;
-    tokio::signal::ctrl_c().await?;
-    guard.shut_down().await
+    interrupted().await;
+    guard.shut_down().await;
+    Ok(())
 }
 
-/// The two proxies in front of `upstream`, with their records in `folder`.
-async fn stage(upstream: &Upstream, folder: &Path) -> Result<Stage, DemoError> {
-    let anywhere: SocketAddr = ANYWHERE.parse().map_err(io::Error::other)?;
-    let url = upstream.url();
-    let start = |mode: Mode| {
-        Guard::start(Settings {
-            listen: anywhere,
-            admin_listen: anywhere,
-            upstream: &url,
-            mode,
-            audit: folder.join(format!("{}.jsonl", mode.name())),
-        })
-    };
-    Ok(Stage {
-        client: Client::new(),
-        shadow: Arc::new(start(Mode::Shadow).await?),
-        enforce: Arc::new(start(Mode::Enforce).await?),
-        ledger: Arc::clone(upstream.ledger()),
-    })
+/// Waits for Ctrl-C or a request to terminate.
+async fn interrupted() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        // Without a handler the signal ends the process all the same.
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
 }
 
 /// The demo's first lines.
-fn preface(paint: &Paint, count: usize, fast: bool) -> String {
+fn preface(paint: &Paint, count: usize, stage: &Stage, fast: bool) -> String {
     let pace = if fast { "without pauses" } else { "at 50 tokens a second" };
     let title = paint.tone(Tone::Strong, "thinkgate demo");
     let text = format!(
         "{count} model streams, {pace}, each through two real proxies at the same time: one in shadow mode, \
-         which records, and one in enforce mode, which redacts and cuts. Nothing leaves this machine."
+         which records, and one in enforce mode, which redacts and cuts. {} rules, no classifier, and \
+         nothing leaves this machine.",
+        stage.shadow.rules()
     );
     let lines = paint.flow(&vec![(Tone::Plain, text)], 2);
-    let body: String = lines.iter().map(|line| format!("  {line}\n")).collect();
-    format!("\n  {title}\n{body}\n")
+    format!("\n  {title}\n  {}\n\n", lines.join("\n  "))
 }
 
 /// The demo's last lines.
@@ -233,8 +200,7 @@ fn farewell(paint: &Paint) -> String {
     let next = "`thinkgate demo --serve` leaves it running for curl and SDKs; \
                 `thinkgate serve --upstream URL` stands in front of a model of yours.";
     let lines = paint.flow(&vec![(Tone::Dim, next.to_owned())], 2);
-    let body: String = lines.iter().map(|line| format!("  {line}\n")).collect();
-    format!("\n{body}")
+    format!("\n  {}\n", lines.join("\n  "))
 }
 
 /// Where a person looks on.
@@ -257,60 +223,5 @@ impl Audience for House<'_> {
         self.told += 1;
         let card = card::card(&self.paint, shown, (self.told, self.count), self.full);
         self.screen.print(&card)
-    }
-}
-
-// === impl Stage ===
-
-impl Stage {
-    /// What the two admin listeners tell.
-    async fn metrics(&self) -> Result<(Metrics, Metrics), DemoError> {
-        let shadow = self.client.text(self.shadow.admin(), "/metrics").await?;
-        let enforce = self.client.text(self.enforce.admin(), "/metrics").await?;
-        Ok((Metrics::parse(&shadow), Metrics::parse(&enforce)))
-    }
-
-    /// Ends the two proxies.
-    async fn shut_down(self) -> Result<(), DemoError> {
-        for guard in [self.shadow, self.enforce] {
-            if let Some(guard) = Arc::into_inner(guard) {
-                guard.shut_down().await?;
-            }
-        }
-        Ok(())
-    }
-}
-
-// === impl Colour ===
-
-impl Colour {
-    /// The abilities of the terminal at standard output.
-    fn paint(self) -> Paint {
-        let colour = match self {
-            Self::Always => true,
-            Self::Never => false,
-            Self::Auto => {
-                let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-                io::stdout().is_terminal() && !unwanted
-            }
-        };
-        let width = match terminal_size::terminal_size() {
-            Some((terminal_size::Width(columns), _)) => usize::from(columns).clamp(60, WIDEST),
-            None => 80,
-        };
-        Paint { colour, width }
-    }
-}
-
-// === impl ServeMode ===
-
-impl ServeMode {
-    /// The proxy's mode.
-    fn mode(self) -> Mode {
-        match self {
-            Self::Off => Mode::Off,
-            Self::Shadow => Mode::Shadow,
-            Self::Enforce => Mode::Enforce,
-        }
     }
 }

@@ -1,7 +1,14 @@
 //! The exchanges: every trace through both proxies, several at the same time.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
+use tempfile::TempDir;
+use thinkgate::policy::Mode;
 use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval},
@@ -10,11 +17,12 @@ use tokio::{
 use super::{
     DemoError,
     client::{Client, Live},
-    guard::Guard,
+    guard::{Guard, Settings},
+    metrics::Metrics,
     screen::Streaming,
     shown::{Exchange, Shown},
     traces::Trace,
-    upstream::Ledger,
+    upstream::{Ledger, Upstream},
 };
 
 /// Traces that stream at the same time; each of them twice.
@@ -26,14 +34,14 @@ const DRAW_EVERY: Duration = Duration::from_millis(100);
 /// What the exchanges share.
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
-    /// The caller.
-    pub(crate) client: Client,
     /// The proxy that only watches.
     pub(crate) shadow: Arc<Guard>,
     /// The proxy that enforces.
     pub(crate) enforce: Arc<Guard>,
-    /// How far the upstream got.
-    pub(crate) ledger: Arc<Ledger>,
+    client: Client,
+    ledger: Arc<Ledger>,
+    /// Where the proxies' audit files are, until the end.
+    _records: Arc<TempDir>,
 }
 
 /// Whoever looks on.
@@ -56,6 +64,31 @@ struct Running {
 // === impl Stage ===
 
 impl Stage {
+    /// Starts the two proxies in front of `upstream`.
+    pub(crate) async fn set(upstream: &Upstream) -> Result<Self, DemoError> {
+        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (records, url) = (tempfile::tempdir()?, upstream.url());
+        let (shadow, enforce) =
+            (records.path().join("shadow.jsonl"), records.path().join("enforce.jsonl"));
+        let start = |mode, audit| {
+            let audit = Some(audit);
+            Guard::start(Settings {
+                listen: anywhere,
+                admin_listen: anywhere,
+                upstream: &url,
+                mode,
+                audit,
+            })
+        };
+        Ok(Self {
+            shadow: Arc::new(start(Mode::Shadow, shadow.as_path()).await?),
+            enforce: Arc::new(start(Mode::Enforce, enforce.as_path()).await?),
+            client: Client::new(),
+            ledger: Arc::clone(upstream.ledger()),
+            _records: Arc::new(records),
+        })
+    }
+
     /// Runs every trace through both proxies.
     pub(crate) async fn run(
         &self,
@@ -99,6 +132,23 @@ impl Stage {
             }
         }
         Ok(ended.into_iter().flatten().collect())
+    }
+
+    /// What the two admin listeners tell.
+    pub(crate) async fn metrics(&self) -> Result<(Metrics, Metrics), DemoError> {
+        let shadow = self.client.text(self.shadow.admin(), "/metrics").await?;
+        let enforce = self.client.text(self.enforce.admin(), "/metrics").await?;
+        Ok((Metrics::parse(&shadow), Metrics::parse(&enforce)))
+    }
+
+    /// Ends the two proxies.
+    pub(crate) async fn strike(self) {
+        drop(self.client);
+        for guard in [self.shadow, self.enforce] {
+            if let Some(guard) = Arc::into_inner(guard) {
+                guard.shut_down().await;
+            }
+        }
     }
 
     /// One trace through both proxies at the same time.

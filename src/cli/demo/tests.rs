@@ -1,0 +1,1 @@
+//! The whole demo, without pauses.
