@@ -12,6 +12,9 @@ use super::paint::Paint;
 /// The widest that a card becomes; longer lines read badly.
 const WIDEST: usize = 100;
 
+/// The narrowest; in a narrower terminal lines break where they break.
+const NARROWEST: usize = 60;
+
 /// What `demo` takes.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -60,24 +63,35 @@ pub(super) enum ServeMode {
     Enforce,
 }
 
-// === impl Colour ===
+/// What standard output can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Terminal {
+    /// Colours and width.
+    pub(super) paint: Paint,
+    /// Whether lines can be drawn over.
+    pub(super) live: bool,
+}
 
-impl Colour {
-    /// The abilities of the terminal at standard output.
-    pub(super) fn paint(self) -> Paint {
-        let colour = match self {
-            Self::Always => true,
-            Self::Never => false,
-            Self::Auto => {
-                let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-                io::stdout().is_terminal() && !unwanted
-            }
-        };
-        let width = match terminal_size::terminal_size_of(io::stdout()) {
-            Some((terminal_size::Width(columns), _)) => usize::from(columns).clamp(60, WIDEST),
+// === impl Terminal ===
+
+impl Terminal {
+    /// The terminal at standard output; a file or a pipe is one of 80 columns.
+    pub(super) fn of_stdout(colour: Colour) -> Self {
+        let terminal = io::stdout().is_terminal();
+        let columns = match terminal_size::terminal_size_of(io::stdout()) {
+            Some((terminal_size::Width(columns), _)) => usize::from(columns),
             None => 80,
         };
-        Paint { colour, width }
+        let colour = match colour {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => {
+                let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+                terminal && !unwanted
+            }
+        };
+        let width = columns.clamp(NARROWEST, WIDEST);
+        Self { paint: Paint { colour, width }, live: terminal && columns >= NARROWEST }
     }
 }
 

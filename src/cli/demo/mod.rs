@@ -25,7 +25,7 @@ mod traces;
 mod upstream;
 
 use std::{
-    io::{self, IsTerminal as _, Write},
+    io::{self, Write},
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -37,6 +37,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) use self::arguments::Arguments;
 use self::{
+    arguments::Terminal,
     client::RequestFailed,
     guard::{Guard, Settings},
     hints::{Places, hints},
@@ -83,7 +84,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    match runtime.block_on(Box::pin(demo(arguments, &mut io::stdout()))) {
+    let terminal = Terminal::of_stdout(arguments.color);
+    match runtime.block_on(Box::pin(demo(arguments, terminal, &mut io::stdout()))) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         // Whoever read the output has seen enough.
         Err(DemoError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -100,14 +102,18 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 /// Starts the upstream, does what was asked for, and ends the upstream.
-async fn demo(arguments: &Arguments, out: &mut dyn Write) -> Result<(), DemoError> {
+async fn demo(
+    arguments: &Arguments,
+    terminal: Terminal,
+    out: &mut dyn Write,
+) -> Result<(), DemoError> {
     let traces: Arc<[Trace]> = traces::all()?.into();
     let pause = (!arguments.fast).then_some(PAUSE);
     let upstream = Upstream::start(Arc::clone(&traces), pause).await?;
     let done = if arguments.serve {
-        serve(arguments, &traces, &upstream, out).await
+        serve(arguments, &traces, &upstream, &terminal.paint, out).await
     } else {
-        show(arguments, &traces, &upstream, out).await
+        show(arguments, &traces, &upstream, terminal, out).await
     };
     upstream.shut_down().await;
     done
@@ -118,12 +124,13 @@ async fn show(
     arguments: &Arguments,
     traces: &[Trace],
     upstream: &Upstream,
+    terminal: Terminal,
     out: &mut dyn Write,
 ) -> Result<(), DemoError> {
-    let paint = arguments.color.paint();
+    let paint = terminal.paint;
     let stage = Stage::set(upstream).await?;
     let mut house = House {
-        screen: Screen::new(out, paint, io::stdout().is_terminal()),
+        screen: Screen::new(out, terminal),
         paint,
         full: arguments.full,
         told: 0,
@@ -147,6 +154,7 @@ async fn serve(
     arguments: &Arguments,
     traces: &[Trace],
     upstream: &Upstream,
+    paint: &Paint,
     out: &mut dyn Write,
 ) -> Result<(), DemoError> {
     let (url, mode) = (upstream.url(), arguments.mode.mode());
@@ -164,7 +172,7 @@ async fn serve(
         upstream: &url,
         mode: mode.name(),
     };
-    out.write_all(hints(&arguments.color.paint(), places, traces).as_bytes())?;
+    out.write_all(hints(paint, places, traces).as_bytes())?;
     out.flush()?;
     interrupted().await;
     guard.shut_down().await;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
+    arguments::Terminal,
     paint::{Paint, Tone, fit, pad, tail},
     received::Received,
 };
@@ -31,16 +32,14 @@ pub(crate) struct Streaming {
 // === impl Screen ===
 
 impl<'a> Screen<'a> {
-    /// A screen over `out`; `live` says that its lines can be drawn over.
-    pub(crate) fn new(out: &'a mut dyn Write, paint: Paint, live: bool) -> Self {
-        Self { out, paint, live, drawn: 0 }
+    /// A screen over `out`, which is such a terminal.
+    pub(crate) fn new(out: &'a mut dyn Write, terminal: Terminal) -> Self {
+        Self { out, paint: terminal.paint, live: terminal.live, drawn: 0 }
     }
 
     /// Writes text that stays.
     pub(crate) fn print(&mut self, text: &str) -> io::Result<()> {
-        self.clear()?;
-        self.out.write_all(text.as_bytes())?;
-        self.out.flush()
+        self.replace(text, 0)
     }
 
     /// Draws a line for each of `streaming`.
@@ -48,22 +47,23 @@ impl<'a> Screen<'a> {
         if !self.live {
             return Ok(());
         }
-        self.clear()?;
+        let mut lines = String::new();
         for trace in streaming {
-            let line = line(&self.paint, trace);
-            writeln!(self.out, "{line}")?;
+            lines.push_str(&line(&self.paint, trace));
+            lines.push('\n');
         }
-        self.drawn = streaming.len();
-        self.out.flush()
+        self.replace(&lines, streaming.len())
     }
 
-    /// Takes the drawn lines away.
-    fn clear(&mut self) -> io::Result<()> {
-        if self.drawn > 0 {
-            write!(self.out, "\x1b[{}A\x1b[J", self.drawn)?;
-            self.drawn = 0;
-        }
-        Ok(())
+    /// Writes `text` over the drawn lines, in one piece so that nothing flickers.
+    fn replace(&mut self, text: &str, drawn: usize) -> io::Result<()> {
+        let over = match self.drawn {
+            0 => String::new(),
+            lines => format!("\x1b[{lines}A\x1b[J"),
+        };
+        self.drawn = drawn;
+        self.out.write_all(format!("{over}{text}").as_bytes())?;
+        self.out.flush()
     }
 }
 
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn drawn_lines_go_before_text_stays() {
         let mut out = Vec::new();
-        let mut screen = Screen::new(&mut out, PAINT, true);
+        let mut screen = Screen::new(&mut out, Terminal { paint: PAINT, live: true });
         screen.draw(&[streaming()]).unwrap();
         screen.print("card\n").unwrap();
         let text = String::from_utf8(out).unwrap();
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_pipe_gets_no_lines_that_are_drawn_over() {
         let mut out = Vec::new();
-        Screen::new(&mut out, PAINT, false).draw(&[streaming()]).unwrap();
+        Screen::new(&mut out, Terminal { paint: PAINT, live: false }).draw(&[streaming()]).unwrap();
         assert!(out.is_empty());
     }
 }
