@@ -250,3 +250,74 @@ fn response(status: StatusCode, content_type: &'static str, body: Body) -> Respo
     response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(content_type));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::cli::demo::traces;
+
+    async fn post(upstream: &Upstream, body: Value) -> (StatusCode, String) {
+        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        let request = Request::post(format!("{}/v1/chat/completions", upstream.url()))
+            .body(Full::from(body.to_string()))
+            .unwrap();
+        let response = client.request(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn upstream() -> Upstream {
+        Upstream::start(traces::all().unwrap().into(), None).await.unwrap()
+    }
+
+    fn model_of(body: &str) -> String {
+        let body: Value = serde_json::from_str(body).unwrap();
+        body["model"].as_str().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn the_model_chooses_the_trace() {
+        let upstream = upstream().await;
+        let (status, body) = post(&upstream, json!({"model": "demo/fever"})).await;
+        assert_eq!((status, model_of(&body)), (StatusCode::OK, "demo/fever".to_owned()));
+        let (status, _) = post(&upstream, json!({"model": "demo/nothing"})).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        upstream.shut_down().await;
+    }
+
+    #[tokio::test]
+    async fn other_models_get_the_traces_in_turn() {
+        let upstream = upstream().await;
+        let mut models = Vec::new();
+        for _ in 0..3 {
+            models.push(model_of(&post(&upstream, json!({"model": "gpt-oss"})).await.1));
+        }
+        assert_eq!(models, ["demo/primes", "demo/refused-stealer", "demo/workshop-scene"]);
+        upstream.shut_down().await;
+    }
+
+    #[tokio::test]
+    async fn the_caller_may_ask_for_fewer_choices() {
+        let upstream = upstream().await;
+        let ask = json!({"model": "demo/two-drafts", "n": 1, "stream": true});
+        let (_, body) = post(&upstream, ask).await;
+        assert!(body.contains(r#""index":0"#) && !body.contains(r#""index":1"#));
+        upstream.shut_down().await;
+    }
+
+    #[tokio::test]
+    async fn watched_exchanges_are_counted() {
+        let upstream = upstream().await;
+        let entry = upstream.ledger().watch("me");
+        assert_eq!(entry.planned(), 0);
+        let ask = json!({"model": "demo/primes", "stream": true, "user": "me"});
+        post(&upstream, ask).await;
+        assert!(entry.planned() > 150);
+        assert_eq!(entry.written(), entry.planned());
+        upstream.shut_down().await;
+    }
+}
