@@ -10,11 +10,12 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::{Config, ConfigErrors, Route, RuleSource, load_rule_files},
+    config::{Config, ConfigErrors, Route, RuleSource, load_rules},
     proxy::{AuditLog, AuditLogError, Proxy, RouteState, UpstreamTlsError, client},
     record::metrics::Metrics,
+    rules::RuleSet,
     server::{Accepting, Admin, ConnectionSettings, accept_connections, serve_connection},
-    session::Plan,
+    session::{Plan, Settings},
 };
 
 /// A running thinkgate.
@@ -54,6 +55,9 @@ pub enum StartError {
         /// The system's reason.
         cause: io::Error,
     },
+    /// The rules' compilation broke off.
+    #[error("compiling the rules broke off")]
+    RulesPanicked,
     /// The metrics cannot be set up.
     #[error("cannot set up metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -68,12 +72,6 @@ pub enum Drained {
     BrokenOff,
 }
 
-/// The rules that hold, as far as the shell knows them.
-#[derive(Debug, Default)]
-pub struct LoadedRules {
-    count: usize,
-}
-
 // === impl StartError ===
 
 impl StartError {
@@ -82,43 +80,21 @@ impl StartError {
     pub fn is_configuration(&self) -> bool {
         match self {
             Self::Config(_) | Self::UpstreamTls(_) | Self::Audit(_) => true,
-            Self::Bind { .. } | Self::Metrics(_) => false,
+            Self::Bind { .. } | Self::Metrics(_) | Self::RulesPanicked => false,
         }
-    }
-}
-
-// === impl LoadedRules ===
-
-impl LoadedRules {
-    /// Reads and compiles every pack that `sources` name; tells every broken one.
-    pub fn load(sources: &[RuleSource]) -> Result<Self, ConfigErrors> {
-        let mut errors = Vec::new();
-        for source in sources {
-            if let RuleSource::Path(path) = source
-                && let Err(error) = load_rule_files(path)
-            {
-                errors.push(error);
-            }
-        }
-        if errors.is_empty() { Ok(Self::default()) } else { Err(ConfigErrors(errors)) }
-    }
-
-    /// How many rules there are.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.count
     }
 }
 
 /// What a route's sessions share.
-fn plan(config: &Config, route: &Route, _rules: &LoadedRules) -> Plan {
-    Plan {
-        policy: route.policy.clone(),
+fn plan(config: &Config, route: &Route, rules: &Arc<RuleSet>) -> Plan {
+    let settings = Settings {
         limits: config.limits,
         hold: config.hold,
         thinking: route.thinking,
-        notice: route.notice.clone(),
-    }
+        notice: Some(route.notice.clone()),
+        whole_prompt: false,
+    };
+    Plan::new(Arc::clone(rules), route.policy.clone(), settings)
 }
 
 // === impl App ===
@@ -126,7 +102,8 @@ fn plan(config: &Config, route: &Route, _rules: &LoadedRules) -> Plan {
 impl App {
     /// Loads, binds and serves. Must run inside a tokio runtime.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let rules = LoadedRules::load(&config.rules)?;
+        let sources = config.rules.clone();
+        let rules = load_in_background(sources).await?;
         let metrics = Arc::new(Metrics::new()?);
         let upstream_tasks = TaskTracker::new();
         let proxy = Arc::new(proxy(&config, &rules, &metrics, &upstream_tasks)?);
@@ -135,7 +112,7 @@ impl App {
         let app = Self {
             listening: local_address(&listener, config.listen)?,
             admin: local_address(&admin_listener, config.admin_listen)?,
-            rules: rules.count(),
+            rules: rules.rules().len(),
             admin_state: Admin::new(metrics),
             proxy,
             accepting: CancellationToken::new(),
@@ -283,7 +260,7 @@ impl App {
 
 fn proxy(
     config: &Config,
-    rules: &LoadedRules,
+    rules: &Arc<RuleSet>,
     metrics: &Arc<Metrics>,
     upstream_tasks: &TaskTracker,
 ) -> Result<Proxy, StartError> {
@@ -305,6 +282,14 @@ fn proxy(
         metrics: Arc::clone(metrics),
         audit: AuditLog::open(&config.audit, Arc::clone(metrics))?,
     })
+}
+
+/// Compiles the packs off the runtime's threads: thousands of rules take seconds.
+async fn load_in_background(sources: Vec<RuleSource>) -> Result<Arc<RuleSet>, StartError> {
+    match tokio::task::spawn_blocking(move || load_rules(&sources)).await {
+        Ok(rules) => Ok(Arc::new(rules?)),
+        Err(_) => Err(StartError::RulesPanicked),
+    }
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

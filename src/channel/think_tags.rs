@@ -40,7 +40,7 @@ pub enum Segment<'t> {
         /// The text.
         text: &'t str,
     },
-    /// All undecided text so far is now known to be this part.
+    /// All undecided text so far is now known to be this part; thinking has ended with it.
     Decided(Part),
 }
 
@@ -190,9 +190,7 @@ impl ThinkTags {
             at += tag.len() as u64;
             rest = after.get(tag.len()..).unwrap_or_default();
             if CLOSE.contains(&tag) {
-                if self.phase == Phase::Undecided {
-                    emit(Segment::Decided(Part::Thinking));
-                }
+                emit(Segment::Decided(Part::Thinking));
                 self.phase = Phase::Answer;
             }
         }
@@ -375,7 +373,7 @@ mod tests {
             ("", "a</think>b", "A:a</think>b "),
             ("x", "</think>b", "U:x D:Answer A:</think>b "),
             ("x</thi", "nk>b", "U:x D:Answer A:</thi A:nk>b "),
-            ("", " <think>a</think>b", "T:  T:a A:b "),
+            ("", " <think>a</think>b", "T:  T:a D:Thinking A:b "),
         ] {
             let mut seen = String::new();
             let mut tags = ThinkTags::new(ThinkingStart::Detect);

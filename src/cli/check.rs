@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use thinkgate::{app::LoadedRules, config::Config};
+use thinkgate::config::{Config, load_rules};
 
 /// What `check` takes.
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             if !errors.0.is_empty() {
                 tell(&errors);
             }
-            if let Err(errors) = LoadedRules::load(&config.rules) {
+            if let Err(errors) = load_rules(&config.rules) {
                 tell(&errors);
             }
         }

@@ -2,6 +2,8 @@
 
 mod check;
 mod demo;
+mod rules;
+mod scan;
 mod serve;
 
 use std::{
@@ -12,7 +14,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use thinkgate::config::{
-    ConfigError, ConfigErrors, Node, Origin, Value, from_environment, from_yaml,
+    ConfigError, ConfigErrors, Node, Origin, Value, from_environment, from_flag, from_yaml,
 };
 
 /// Bad usage or configuration (`EX_USAGE`).
@@ -37,6 +39,10 @@ enum Command {
     Check(check::Arguments),
     /// Show what thinkgate sees and cuts, with model streams that are built in.
     Demo(demo::Arguments),
+    /// Read recorded bodies and traces, and tell what was found.
+    Scan(scan::Arguments),
+    /// Test, lint or list rule packs.
+    Rules(rules::Arguments),
 }
 
 /// Reads the command line and does what it says.
@@ -52,6 +58,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Serve(arguments) => serve::run(*arguments),
         Command::Check(arguments) => Ok(check::run(&arguments)),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Scan(arguments) => scan::run(arguments),
+        Command::Rules(arguments) => rules::run(arguments),
     }
 }
 
@@ -79,6 +87,16 @@ fn file_and_environment(file: Option<&Path>) -> Result<Node, ConfigErrors> {
         (Some(below), Some(above)) if errors.is_empty() => Ok(below.under(above)),
         _ => Err(ConfigErrors(errors)),
     }
+}
+
+/// The `--rules` flags as a tree to lay over the other sources.
+fn rules_flag(texts: Vec<String>) -> Option<Node> {
+    let flag = "--rules";
+    let nodes = texts
+        .into_iter()
+        .map(|text| Node { origin: Origin::Flag(flag), value: Value::Scalar(text) });
+    let nodes: Vec<Node> = nodes.collect();
+    (!nodes.is_empty()).then(|| from_flag(flag, &["rules"], Value::List(nodes)))
 }
 
 fn read_file(path: &Path) -> Result<Node, ConfigError> {

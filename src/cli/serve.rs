@@ -141,17 +141,12 @@ impl Arguments {
     /// The flags as a tree to lay over the other sources.
     fn into_tree(self) -> Node {
         let one = |text: String| Value::Scalar(text);
-        let rules = self
-            .rules
-            .into_iter()
-            .map(|text| Node { origin: Origin::Flag("--rules"), value: Value::Scalar(text) });
-        let rules: Vec<Node> = rules.collect();
+        let rules = super::rules_flag(self.rules);
         let flags = [
             ("--upstream", &["upstream"][..], self.upstream.map(one)),
             ("--listen", &["listen"], self.listen.map(one)),
             ("--admin-listen", &["admin_listen"], self.admin_listen.map(one)),
             ("--mode", &["mode"], self.mode.map(one)),
-            ("--rules", &["rules"], (!rules.is_empty()).then_some(Value::List(rules))),
             ("--audit", &["audit", "file"], self.audit.map(one)),
             (
                 "--no-classifier",
@@ -163,6 +158,7 @@ impl Arguments {
         flags
             .into_iter()
             .filter_map(|(flag, key, value)| Some(from_flag(flag, key, value?)))
+            .chain(rules)
             .fold(nothing, Node::under)
     }
 }

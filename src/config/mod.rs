@@ -11,7 +11,7 @@ mod settings;
 mod tree;
 
 pub use error::{ConfigError, ConfigErrors};
-pub use rules::{RuleSource, load_rule_files};
+pub use rules::{RuleSource, load_rules};
 pub use settings::{
     Audit, Classifier, Config, ConnectionLimits, Route, Timeouts, UpstreamTls, UpstreamUrl,
     known_keys,

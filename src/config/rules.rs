@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::error::ConfigError;
+use super::error::{ConfigError, ConfigErrors};
+use crate::rules::{Pack, PackError, RuleSet, builtin};
 
 /// Where rule packs come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +27,59 @@ impl RuleSource {
     }
 }
 
+/// Reads and compiles every pack that `sources` name, or tells all that is broken.
+pub fn load_rules(sources: &[RuleSource]) -> Result<RuleSet, ConfigErrors> {
+    let mut packs = Vec::new();
+    let mut errors = Vec::new();
+    for source in sources {
+        match source {
+            RuleSource::Builtin => {
+                for pack in builtin::packs() {
+                    keep(parse(&pack.origin, &pack.yaml, None), &mut packs, &mut errors);
+                }
+            }
+            RuleSource::Path(path) => match load_rule_files(path) {
+                Ok(files) => {
+                    for (file, yaml) in files {
+                        let pack = parse(&file.display().to_string(), &yaml, file.parent());
+                        keep(pack, &mut packs, &mut errors);
+                    }
+                }
+                Err(error) => errors.push(error),
+            },
+        }
+    }
+    if !errors.is_empty() {
+        return Err(ConfigErrors(errors));
+    }
+    RuleSet::compile(packs).map_err(|errors| ConfigErrors(errors.iter().map(broken_rule).collect()))
+}
+
+/// Reads one pack; its literal files stand beside it.
+fn parse(origin: &str, yaml: &str, folder: Option<&Path>) -> Result<Pack, Vec<PackError>> {
+    Pack::parse(origin, yaml, &|name| match folder {
+        Some(folder) => {
+            let path = folder.join(name);
+            fs::read_to_string(&path)
+                .map_err(|error| format!("cannot read {}: {error}", path.display()))
+        }
+        None => Err("built-in packs have no files beside them".to_owned()),
+    })
+}
+
+fn keep(pack: Result<Pack, Vec<PackError>>, packs: &mut Vec<Pack>, errors: &mut Vec<ConfigError>) {
+    match pack {
+        Ok(pack) => packs.push(pack),
+        Err(broken) => errors.extend(broken.iter().map(broken_rule)),
+    }
+}
+
+fn broken_rule(error: &PackError) -> ConfigError {
+    ConfigError { origin: None, key: String::new(), reason: error.to_string() }
+}
+
 /// The pack files that `path` names: itself, or a folder's `*.yaml` and `*.yml`, sorted, without subfolders.
-pub fn load_rule_files(path: &Path) -> Result<Vec<(PathBuf, String)>, ConfigError> {
+fn load_rule_files(path: &Path) -> Result<Vec<(PathBuf, String)>, ConfigError> {
     let files = if path.is_dir() { files_of(path)? } else { vec![path.to_owned()] };
     files
         .into_iter()

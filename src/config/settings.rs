@@ -17,8 +17,9 @@ use super::{
     tree::{Node, Origin, Value},
 };
 use crate::{
+    channel::ThinkingStart,
     policy::{CategoryPolicy, ChannelPolicy, Mode, Policy},
-    session::{Hold, Limits, OnDeadline, ThinkingStart},
+    session::{Hold, Limits, OnDeadline},
 };
 
 /// The name of the route that holds where no other matches.

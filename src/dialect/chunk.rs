@@ -33,7 +33,9 @@ pub enum Source {
     RefusalLogprobs,
     /// Alternatives of `top_logprobs`; each stands alone.
     TopLogprob,
-    /// Other text beside the channels: executed tools, failed generations, an earlier value of a repeated key.
+    /// An earlier value of a repeated key.
+    RepeatedKey,
+    /// Other text beside the channels: executed tools, failed generations.
     Beside,
 }
 

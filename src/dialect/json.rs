@@ -6,10 +6,7 @@
 
 use std::{borrow::Cow, fmt, marker::PhantomData, ops::Range};
 
-use serde::{
-    Deserializer as _,
-    de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor},
-};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The place of `raw` in the text that it was borrowed from.

@@ -3,6 +3,8 @@
 pub mod chunk;
 mod json;
 pub mod openai_chat;
+pub mod refusal;
+pub mod request;
 
 use serde::Serialize;
 
@@ -83,4 +85,10 @@ impl Endpoint {
             Self::Completions => Dialect::OpenAiCompletions,
         }
     }
+}
+
+/// The text of a JSON string token, as [`chunk::Piece`]s carry it.
+#[must_use]
+pub fn text_of_token(token: &str) -> Option<std::borrow::Cow<'_, str>> {
+    json::string(token)
 }

@@ -6,10 +6,7 @@
 
 use std::{borrow::Cow, fmt, ops::Range};
 
-use serde::{
-    Deserializer as _,
-    de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{
@@ -29,6 +26,9 @@ pub fn read(payload: &str) -> Chunk<'_> {
     let mut deserializer = serde_json::Deserializer::from_str(payload);
     let mut reader = Reader::new(payload, &mut chunk);
     let walked = deserializer.deserialize_map(Walk { reader: &mut reader, level: Level::Root });
+    // A chunk may tell nothing but the usage.
+    let usage_only = !reader.foreign && reader.chunk.usage.is_some();
+    chunk.known |= usage_only;
     if walked.is_err() || deserializer.end().is_err() {
         // What was read before the break stays: a client that is more lenient may show it.
         chunk.known = false;
@@ -37,7 +37,8 @@ pub fn read(payload: &str) -> Chunk<'_> {
 }
 
 /// Reads the payload of an SSE field named `error`.
-pub(super) fn read_error_field(payload: &str) -> Chunk<'_> {
+#[must_use]
+pub fn read_error_field(payload: &str) -> Chunk<'_> {
     let mut chunk = Chunk { error: true, known: true, ..Chunk::default() };
     Reader::new(payload, &mut chunk).read_error(payload, MAX_DEPTH);
     chunk
@@ -59,6 +60,8 @@ struct Reader<'r, 'de> {
     opaque_begin: usize,
     /// The pieces of the choice's `message`.
     message: Range<usize>,
+    /// The frame has a key that is not of this dialect.
+    foreign: bool,
 }
 
 /// Levels of nesting that are looked into below a leaf; what lies deeper counts as unread.
@@ -190,6 +193,7 @@ impl<'r, 'de> Reader<'r, 'de> {
             begin: 0,
             opaque_begin: 0,
             message: 0..0,
+            foreign: false,
         }
     }
 
@@ -212,7 +216,11 @@ impl<'r, 'de> Reader<'r, 'de> {
             "object" => envelope.object = Some(raw),
             "usage" => {
                 self.chunk.usage = (raw != "null").then_some(raw);
-                self.chunk.known = true;
+            }
+            // What other dialects call the places of their text.
+            "candidates" | "content" | "delta" | "item" | "message" | "output" | "response"
+            | "text" | "type" => {
+                self.foreign = true;
             }
             "error" if !says_nothing(raw) => {
                 self.chunk.error = true;
@@ -343,7 +351,7 @@ impl<'r, 'de> Reader<'r, 'de> {
     fn set_aside_repeated_key(&mut self, source: Source) {
         let earlier = self.chunk.pieces.get_mut(self.begin..).unwrap_or_default();
         for piece in earlier.iter_mut().filter(|piece| piece.source == source) {
-            piece.source = Source::Beside;
+            piece.source = Source::RepeatedKey;
         }
     }
 
@@ -586,7 +594,7 @@ mod tests {
     fn takes_the_last_of_a_repeated_key_and_keeps_the_others_beside() {
         let payload = r#"{"choices":[{"delta":{"content":"a","content":"b"}}]}"#;
         let expected =
-            vec![(0, Source::Beside, "a".to_owned()), (0, Source::Content, "b".to_owned())];
+            vec![(0, Source::RepeatedKey, "a".to_owned()), (0, Source::Content, "b".to_owned())];
         assert_eq!(pieces(payload), expected);
     }
 

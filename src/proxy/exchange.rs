@@ -17,7 +17,7 @@ use crate::{
         ByteCounts, ExchangeReport, HoldReason, UnscannedReason,
         audit::{AuditLine, ExchangeEnd, ExchangeHead},
     },
-    session::{BodyEnd, Session},
+    session::{BodyEnd, Identity, Session},
 };
 
 /// How often an open exchange is folded into the metrics.
@@ -88,6 +88,12 @@ impl Exchange {
 
     pub(super) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Names for a response that thinkgate begins itself.
+    pub(super) fn identity(&self) -> Identity {
+        let created = u64::try_from(self.started_at.as_second()).unwrap_or_default();
+        Identity { id: self.id.clone(), created }
     }
 
     pub(super) fn proxy(&self) -> &Proxy {

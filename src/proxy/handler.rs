@@ -69,7 +69,7 @@ impl RouteState {
     /// The route's mode.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        self.plan.policy.mode
+        self.plan.policy().mode
     }
 }
 
@@ -120,7 +120,8 @@ impl Proxy {
             None => RequestBody::passing(VecDeque::new(), body, Arc::clone(&activity)),
             Some(endpoint) => {
                 let plan = Arc::clone(&exchange.route().plan);
-                exchange.set_session(Session::new(plan, endpoint));
+                let identity = exchange.identity();
+                exchange.set_session(Session::new(plan, Some(endpoint), identity));
                 match self.inspect_request(&mut exchange, &parts, body, &activity).await {
                     Ok(body) => body,
                     Err(Refused::Here(local)) => return finish_here(exchange, local),

@@ -3,7 +3,25 @@
 use super::PackSource;
 
 /// File names under `rules/` and their contents; a new pack needs one line here.
-const PACKS: &[(&str, &str)] = &[];
+const PACKS: &[(&str, &str)] = &[
+    ("cbrn", include_str!("../../rules/cbrn.yaml")),
+    ("child_safety", include_str!("../../rules/child_safety.yaml")),
+    ("cybercrime", include_str!("../../rules/cybercrime.yaml")),
+    ("ethics_morality", include_str!("../../rules/ethics_morality.yaml")),
+    ("jailbreak", include_str!("../../rules/jailbreak.yaml")),
+    ("offense_prejudice", include_str!("../../rules/offense_prejudice.yaml")),
+    ("physical_mental_health", include_str!("../../rules/physical_mental_health.yaml")),
+    ("privacy_confidentiality", include_str!("../../rules/privacy_confidentiality.yaml")),
+    ("prompt_injection", include_str!("../../rules/prompt_injection.yaml")),
+    ("property_infringement", include_str!("../../rules/property_infringement.yaml")),
+    ("rationalisation", include_str!("../../rules/rationalisation.yaml")),
+    ("refusal", include_str!("../../rules/refusal.yaml")),
+    ("regulated_items", include_str!("../../rules/regulated_items.yaml")),
+    ("rumors", include_str!("../../rules/rumors.yaml")),
+    ("safety_thinking", include_str!("../../rules/safety_thinking.yaml")),
+    ("secrets", include_str!("../../rules/secrets.yaml")),
+    ("violence_terrorism", include_str!("../../rules/violence_terrorism.yaml")),
+];
 
 /// The shipped packs, in the order in which they are loaded.
 #[must_use]

@@ -14,15 +14,20 @@
 
 use serde::{Deserialize, Serialize};
 
+mod automata;
 pub mod builtin;
 pub mod compile;
 pub mod examples;
 pub mod lint;
+mod literals;
 pub mod pack;
 mod patterns;
 pub mod stream_matcher;
 pub mod watch;
 mod yaml;
+
+#[cfg(test)]
+mod tests;
 
 pub use compile::{Rule, RuleIndex, RuleSet};
 pub use lint::{LintNote, lint};
@@ -145,4 +150,45 @@ pub enum RuleAction {
     Redact,
     /// The exchange ends.
     Block,
+}
+
+// === impl Category ===
+
+impl Category {
+    /// The category's name in packs, configuration, metrics and records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OffensePrejudice => "offense_prejudice",
+            Self::RegulatedItems => "regulated_items",
+            Self::PropertyInfringement => "property_infringement",
+            Self::PrivacyConfidentiality => "privacy_confidentiality",
+            Self::PhysicalMentalHealth => "physical_mental_health",
+            Self::ViolenceTerrorism => "violence_terrorism",
+            Self::EthicsMorality => "ethics_morality",
+            Self::Rumors => "rumors",
+            Self::ChildSafety => "child_safety",
+            Self::Cybercrime => "cybercrime",
+            Self::Cbrn => "cbrn",
+            Self::PromptInjection => "prompt_injection",
+            Self::Jailbreak => "jailbreak",
+            Self::Secrets => "secrets",
+        }
+    }
+}
+
+// === impl Severity ===
+
+impl Severity {
+    /// The severity's name in packs, configuration, metrics and records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
 }

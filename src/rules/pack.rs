@@ -1,5 +1,6 @@
 //! YAML → [`Pack`]: every rule read and checked by itself, every broken one reported.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
@@ -419,6 +420,9 @@ impl Reader<'_> {
             list.iter().filter_map(|node| self.literal(node, edges)).collect();
         if !(2..=MAX_NEAR_WORDS).contains(&list.len()) {
             self.refuse(node, Some("words"), format!("takes 2 to {MAX_NEAR_WORDS} words"));
+        }
+        if words.iter().collect::<HashSet<_>>().len() < words.len() {
+            self.refuse(node, Some("words"), "has a word twice");
         }
         let within_chars = within?;
         let least: usize = words.iter().map(|word| word.folded.chars().count()).max()?;

@@ -1,15 +1,43 @@
 //! Which rules watch a text, and which of them may redact or block there.
 
+use std::fmt;
 use std::sync::Arc;
 
-use super::{Rule, RuleSet};
+use super::automata::{Closed, Closure, Whole};
+use super::compile::Regex;
+use super::literals::{LiveDepths, Role};
+use super::{Kind, Rule, RuleSet};
 
 /// Which rules watch a text, and which of them may redact or block there.
 ///
 /// Built once per route and set of channels, and shared by all texts there.
-#[derive(Debug)]
 pub struct Watch {
     rules: Arc<RuleSet>,
+    modes: Vec<Mode>,
+    /// The numbers of the groups with a watched regex.
+    pub(super) groups: Vec<usize>,
+    /// Folded bytes that regexes may have to read again.
+    pub(super) tail_reach: usize,
+    /// Folded bytes whose place in the original may be asked for.
+    pub(super) offset_reach: u64,
+    enforced: Live,
+    exceptions: Live,
+}
+
+/// What a watch does with a rule's matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Ignored,
+    Reported,
+    /// Reported, and the text is held until it is.
+    Enforced,
+}
+
+/// How much of a text's end could still become a match of some chosen patterns.
+#[derive(Debug, Default)]
+struct Live {
+    literals: LiveDepths,
+    regexes: Vec<Closure>,
 }
 
 // === impl Watch ===
@@ -19,15 +47,112 @@ impl Watch {
     #[must_use]
     pub fn new(
         rules: &Arc<RuleSet>,
-        _watched: &dyn Fn(&Rule) -> bool,
-        _enforced: &dyn Fn(&Rule) -> bool,
+        watched: &dyn Fn(&Rule) -> bool,
+        enforced: &dyn Fn(&Rule) -> bool,
     ) -> Self {
-        Self { rules: Arc::clone(rules) }
+        let modes: Vec<Mode> = rules
+            .rules()
+            .iter()
+            .map(|rule| match (watched(rule), rule.kind == Kind::Risk && enforced(rule)) {
+                (false, _) => Mode::Ignored,
+                (true, false) => Mode::Reported,
+                (true, true) => Mode::Enforced,
+            })
+            .collect();
+        let mode = |rule: u32| modes.get(rule as usize).copied().unwrap_or(Mode::Ignored);
+        let is_watched = |regex: &Regex| mode(regex.rule) != Mode::Ignored;
+        let groups = rules
+            .groups
+            .iter()
+            .enumerate()
+            .filter(|(_, group)| {
+                group
+                    .members()
+                    .iter()
+                    .any(|&member| rules.regexes.get(member as usize).is_some_and(is_watched))
+            })
+            .map(|(number, _)| number)
+            .collect();
+        let tail_reach = rules
+            .regexes
+            .iter()
+            .filter(|regex| is_watched(regex))
+            .map(|regex| regex.pattern.bound)
+            .max()
+            .unwrap_or(0);
+        let offset_reach = tail_reach.max(rules.literals.longest()) as u64;
+        let exception = |role| role == Role::Exception;
+        let enforced =
+            Live::new(rules, |rule, role| mode(rule) == Mode::Enforced && !exception(role));
+        let exceptions =
+            Live::new(rules, |rule, role| mode(rule) != Mode::Ignored && exception(role));
+        Self {
+            rules: Arc::clone(rules),
+            modes,
+            groups,
+            tail_reach,
+            offset_reach,
+            enforced,
+            exceptions,
+        }
     }
 
     /// The set that the rules were chosen from.
     #[must_use]
     pub fn rules(&self) -> &Arc<RuleSet> {
         &self.rules
+    }
+
+    pub(super) fn mode(&self, rule: u32) -> Mode {
+        self.modes.get(rule as usize).copied().unwrap_or(Mode::Ignored)
+    }
+
+    /// How many bytes at the end of the text could still become an enforced match.
+    pub(super) fn live_enforced(&self, at: &Position<'_>) -> u64 {
+        self.enforced.depth(&self.rules, at)
+    }
+
+    /// How many bytes at the end of the text could still become an exception.
+    pub(super) fn live_exceptions(&self, at: &Position<'_>) -> u64 {
+        self.exceptions.depth(&self.rules, at)
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("rules", &self.rules).finish_non_exhaustive()
+    }
+}
+
+/// The end of a text, as far as it is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Position<'t> {
+    pub(super) literal_state: aho_corasick::automaton::StateID,
+    pub(super) tail: &'t [u8],
+    pub(super) whole: Whole,
+}
+
+// === impl Live ===
+
+impl Live {
+    fn new(rules: &RuleSet, chosen: impl Fn(u32, Role) -> bool) -> Self {
+        let regexes: Vec<Closed<'_>> = rules
+            .regexes
+            .iter()
+            .filter(|regex| chosen(regex.rule, regex.role))
+            .map(|regex| Closed { hir: &regex.pattern.hir, bound: regex.pattern.bound })
+            .collect();
+        Self {
+            literals: rules.literals.live_depths(|used| chosen(used.rule, used.role)),
+            regexes: Closure::pack(&regexes),
+        }
+    }
+
+    fn depth(&self, rules: &RuleSet, at: &Position<'_>) -> u64 {
+        let literals = rules.literals.live(&self.literals, at.literal_state);
+        self.regexes
+            .iter()
+            .map(|closure| closure.live(at.tail, at.whole) as u64)
+            .fold(literals, u64::max)
     }
 }

@@ -1,6 +1,6 @@
 //! A body that is one frame.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::{Frame, Payload};
 

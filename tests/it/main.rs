@@ -1,1 +1,4 @@
-//! The integration tests.
+//! The integration tests: one binary, a module per concern.
+
+/// Recorded response bodies, cut everywhere, give the expected texts.
+mod recorded_streams;

@@ -1,0 +1,231 @@
+//! How a refusal is written: what ends a stream, a whole body or a request the way that the clients of chat and
+//! text completions expect.
+//!
+//! Finish reason `content_filter` is the one ending that no measured client library takes for an error and that
+//! all report as a filter stop (`wire.md`, section 2). There is never an `error` key in a chunk.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::{Dialect, chunk::Envelope};
+
+/// What the refusal's chunks say of themselves: raw JSON values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The value of `id`.
+    pub id: String,
+    /// The value of `created`.
+    pub created: String,
+    /// The value of `model`.
+    pub model: String,
+}
+
+/// How one choice ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChoiceEnd {
+    /// The choice's index.
+    pub index: u32,
+    /// Whether the role is still to be told.
+    pub role: bool,
+    /// The notice, where the choice has sent no answer text.
+    pub notice: Option<String>,
+}
+
+/// The events that end a stream.
+#[must_use]
+pub fn stream_end(
+    dialect: Dialect,
+    identity: &Identity,
+    choices: &[ChoiceEnd],
+    usage: Option<&str>,
+) -> Bytes {
+    let mut events = String::new();
+    for choice in choices {
+        if choice.role && dialect == Dialect::OpenAiChat {
+            let delta = json!({"role": "assistant", "content": ""});
+            push_choice(&mut events, dialect, identity, &chat_choice(choice.index, &delta, None));
+        }
+        if let Some(notice) = &choice.notice {
+            let body = match dialect {
+                Dialect::OpenAiCompletions => text_choice(choice.index, notice, None),
+                _ => chat_choice(choice.index, &json!({"content": notice}), None),
+            };
+            push_choice(&mut events, dialect, identity, &body);
+        }
+    }
+    for choice in choices {
+        let body = match dialect {
+            Dialect::OpenAiCompletions => text_choice(choice.index, "", Some("content_filter")),
+            _ => chat_choice(choice.index, &json!({}), Some("content_filter")),
+        };
+        push_choice(&mut events, dialect, identity, &body);
+    }
+    if let Some(usage) = usage {
+        push_event(&mut events, dialect, identity, "", &format!(",\"usage\":{usage}"));
+    }
+    events.push_str("data: [DONE]\n\n");
+    events.into()
+}
+
+/// A whole body in which every choice holds the notice.
+#[must_use]
+pub fn whole_body(
+    dialect: Dialect,
+    identity: &Identity,
+    choices: &[u32],
+    notice: &str,
+    usage: Option<&str>,
+) -> Bytes {
+    let object = match dialect {
+        Dialect::OpenAiCompletions => "text_completion",
+        _ => "chat.completion",
+    };
+    let choices: Vec<String> = choices
+        .iter()
+        .map(|&index| {
+            let choice = match dialect {
+                Dialect::OpenAiCompletions => text_choice(index, notice, Some("content_filter")),
+                _ => json!({
+                    "index": index,
+                    "message": {"role": "assistant", "content": notice},
+                    "logprobs": null,
+                    "finish_reason": "content_filter",
+                }),
+            };
+            choice.to_string()
+        })
+        .collect();
+    let mut body = format!(
+        r#"{{"id":{},"object":"{object}","created":{},"model":{},"choices":[{}]"#,
+        identity.id,
+        identity.created,
+        identity.model,
+        choices.join(","),
+    );
+    if let Some(usage) = usage {
+        body.push_str(",\"usage\":");
+        body.push_str(usage);
+    }
+    body.push('}');
+    body.into()
+}
+
+/// An error body in OpenAI's shape.
+#[must_use]
+pub fn error_body(message: &str, kind: &str, param: Option<&str>, code: &str) -> Bytes {
+    json!({"error": {"message": message, "type": kind, "param": param, "code": code}})
+        .to_string()
+        .into()
+}
+
+fn chat_choice(
+    index: u32,
+    delta: &serde_json::Value,
+    finish_reason: Option<&str>,
+) -> serde_json::Value {
+    json!({"index": index, "delta": delta, "logprobs": null, "finish_reason": finish_reason})
+}
+
+fn text_choice(index: u32, text: &str, finish_reason: Option<&str>) -> serde_json::Value {
+    json!({"index": index, "text": text, "logprobs": null, "finish_reason": finish_reason})
+}
+
+fn push_choice(
+    events: &mut String,
+    dialect: Dialect,
+    identity: &Identity,
+    choice: &serde_json::Value,
+) {
+    push_event(events, dialect, identity, &choice.to_string(), "");
+}
+
+fn push_event(
+    events: &mut String,
+    dialect: Dialect,
+    identity: &Identity,
+    choice: &str,
+    more: &str,
+) {
+    let object = match dialect {
+        Dialect::OpenAiCompletions => "text_completion",
+        _ => "chat.completion.chunk",
+    };
+    let Identity { id, created, model } = identity;
+    // Writing to a string cannot fail.
+    let _ = write!(
+        events,
+        "data: {{\"id\":{id},\"object\":\"{object}\",\"created\":{created},\"model\":{model},\"choices\":[{choice}]{more}}}\n\n"
+    );
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// The upstream's names where it gave them, else these.
+    #[must_use]
+    pub fn of(envelope: &Envelope<'_>, id: &str, created: u64, model: &str) -> Self {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        Self {
+            id: envelope.id.map_or_else(|| quoted(id), str::to_owned),
+            created: envelope.created.map_or_else(|| created.to_string(), str::to_owned),
+            model: envelope.model.map_or_else(|| quoted(model), str::to_owned),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity() -> Identity {
+        Identity { id: "\"x\"".into(), created: "7".into(), model: "\"m\"".into() }
+    }
+
+    #[test]
+    fn ends_a_chat_stream_with_notice_finish_usage_and_done() {
+        let choices = [
+            ChoiceEnd { index: 0, role: true, notice: Some("stopped".into()) },
+            ChoiceEnd { index: 1, role: false, notice: None },
+        ];
+        let bytes =
+            stream_end(Dialect::OpenAiChat, &identity(), &choices, Some(r#"{"total_tokens":3}"#));
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let events: Vec<&str> = text.trim_end().split("\n\n").map(|event| &event[6..]).collect();
+        assert_eq!(events.len(), 6);
+        let json: Vec<serde_json::Value> =
+            events[..5].iter().map(|event| serde_json::from_str(event).unwrap()).collect();
+        assert_eq!(json[0]["choices"][0]["delta"]["role"], "assistant");
+        assert_eq!(json[1]["choices"][0]["delta"]["content"], "stopped");
+        assert_eq!(json[2]["choices"][0]["finish_reason"], "content_filter");
+        assert_eq!(json[3]["choices"][0]["index"], 1);
+        assert_eq!(json[4]["usage"]["total_tokens"], 3);
+        assert_eq!(json[4]["choices"], json!([]));
+        assert_eq!(events[5], "[DONE]");
+        assert!(json.iter().all(|event| event.get("error").is_none() && event["id"] == "x"));
+    }
+
+    #[test]
+    fn writes_whole_bodies_of_both_kinds() {
+        let chat: serde_json::Value = serde_json::from_slice(&whole_body(
+            Dialect::OpenAiChat,
+            &identity(),
+            &[0, 1],
+            "n",
+            None,
+        ))
+        .unwrap();
+        assert_eq!(chat["choices"][1]["message"]["content"], "n");
+        let text: serde_json::Value = serde_json::from_slice(&whole_body(
+            Dialect::OpenAiCompletions,
+            &identity(),
+            &[0],
+            "n",
+            Some("{}"),
+        ))
+        .unwrap();
+        assert_eq!(text["choices"][0]["text"], "n");
+        assert_eq!(text["usage"], json!({}));
+    }
+}

@@ -1,0 +1,209 @@
+//! A completion request: the prompt's new text, and the options that matter to a guard.
+
+use std::borrow::Cow;
+
+use super::{
+    Endpoint,
+    json::{each_entry, each_item, says_nothing, string},
+};
+
+/// Options that show text, or its tokens, at places which are not inspected.
+const SIDE_CHANNELS: [&str; 8] = [
+    "echo",
+    "logprob_start_len",
+    "prompt_logprobs",
+    "return_hidden_states",
+    "return_prompt_token_ids",
+    "return_token_ids",
+    "return_tokens_as_token_ids",
+    "top_logprobs_num",
+];
+
+/// What a request says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Request<'de> {
+    /// The body is a JSON object with messages or a prompt.
+    pub known: bool,
+    /// The model asked for.
+    pub model: Option<Cow<'de, str>>,
+    /// Whether a stream is asked for.
+    pub stream: bool,
+    /// Whether the stream is to end with a usage chunk.
+    pub include_usage: bool,
+    /// The prompt's text to be inspected, one item a message part.
+    pub texts: Vec<Cow<'de, str>>,
+    /// Bytes of images and other media to be inspected by nobody.
+    pub media_bytes: usize,
+    /// Bytes of a prompt given in another shape than text (token ids).
+    pub opaque_bytes: usize,
+    /// Options that open a side channel around the inspection.
+    pub side_channels: Vec<&'static str>,
+}
+
+/// Reads a request's body. Inspected is what is new since the last assistant turn, or `whole_prompt`.
+#[must_use]
+pub fn read_request(endpoint: Endpoint, body: &str, whole_prompt: bool) -> Request<'_> {
+    let mut request = Request::default();
+    let walked = each_entry(body, |key, raw| match (key, endpoint) {
+        ("messages", Endpoint::ChatCompletions) => request.messages(raw, whole_prompt),
+        ("prompt", Endpoint::Completions) => request.prompt(raw),
+        ("suffix", Endpoint::Completions) => request.text(raw),
+        ("model", _) => request.model = string(raw),
+        ("stream", _) => request.stream = raw == "true",
+        ("stream_options", _) => {
+            each_entry(raw, |key, raw| {
+                if key == "include_usage" {
+                    request.include_usage = raw == "true";
+                }
+            });
+        }
+        _ => {
+            let option = SIDE_CHANNELS.iter().find(|option| **option == key);
+            if let Some(option) = option.filter(|_| !matches!(raw, "false" | "null" | "0" | "-1")) {
+                request.side_channels.push(option);
+            }
+        }
+    });
+    request.known &= walked;
+    request
+}
+
+/// The body without the options that open a side channel.
+#[must_use]
+pub fn without_side_channels(body: &str) -> String {
+    let mut kept = String::with_capacity(body.len());
+    each_entry(body, |key, raw| {
+        if !SIDE_CHANNELS.contains(&key) {
+            kept.push(if kept.is_empty() { '{' } else { ',' });
+            kept.push_str(&serde_json::Value::from(key).to_string());
+            kept.push(':');
+            kept.push_str(raw);
+        }
+    });
+    if kept.is_empty() {
+        kept.push('{');
+    }
+    kept.push('}');
+    kept
+}
+
+// === impl Request ===
+
+impl<'de> Request<'de> {
+    fn messages(&mut self, raw: &'de str, whole_prompt: bool) {
+        let mut messages = Vec::new();
+        self.known = each_item(raw, |message| messages.push(message));
+        let last_turn = messages.iter().rposition(|message| is_assistant(message));
+        let begin = last_turn.filter(|_| !whole_prompt).map_or(0, |turn| turn + 1);
+        for message in messages.into_iter().skip(begin) {
+            each_entry(message, |key, raw| match key {
+                "content" => self.content(raw),
+                "reasoning_content" | "reasoning" | "refusal" => self.text(raw),
+                "tool_calls" => self.tool_calls(raw),
+                _ => {}
+            });
+        }
+    }
+
+    fn tool_calls(&mut self, raw: &'de str) {
+        each_item(raw, |call| {
+            each_entry(call, |key, raw| {
+                if key == "function" {
+                    each_entry(raw, |key, raw| {
+                        if key == "arguments" {
+                            self.text(raw);
+                        }
+                    });
+                }
+            });
+        });
+    }
+
+    fn content(&mut self, raw: &'de str) {
+        if !raw.starts_with('[') {
+            return self.text(raw);
+        }
+        each_item(raw, |part| {
+            if part.starts_with('"') {
+                return self.text(part);
+            }
+            each_entry(part, |key, raw| match key {
+                "text" | "refusal" | "thinking" if raw.starts_with('"') => self.text(raw),
+                "type" => {}
+                _ if !says_nothing(raw) => self.media_bytes += raw.len(),
+                _ => {}
+            });
+        });
+    }
+
+    fn prompt(&mut self, raw: &'de str) {
+        self.known = true;
+        if raw.starts_with('[') {
+            each_item(raw, |item| self.text(item));
+        } else {
+            self.text(raw);
+        }
+    }
+
+    fn text(&mut self, raw: &'de str) {
+        match string(raw) {
+            Some(text) if text.is_empty() => {}
+            Some(text) => self.texts.push(text),
+            None if raw == "null" => {}
+            None => self.opaque_bytes += raw.len(),
+        }
+    }
+}
+
+fn is_assistant(message: &str) -> bool {
+    let mut assistant = false;
+    each_entry(message, |key, raw| {
+        if key == "role" {
+            assistant = string(raw).is_some_and(|role| role == "assistant");
+        }
+    });
+    assistant
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inspects_what_is_new_since_the_last_assistant_turn() {
+        let body = r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[
+            {"role":"system","content":"s"},{"role":"user","content":"old"},{"role":"assistant","content":"a"},
+            {"role":"tool","content":"result"},
+            {"role":"user","content":[{"type":"text","text":"new"},{"type":"image_url","image_url":{"url":"x"}}]}]}"#;
+        let request = read_request(Endpoint::ChatCompletions, body, false);
+        assert!(request.known && request.stream && request.include_usage);
+        assert_eq!(request.texts, ["result", "new"]);
+        assert_eq!(request.media_bytes, 11);
+        let whole = read_request(Endpoint::ChatCompletions, body, true);
+        assert_eq!(whole.texts, ["s", "old", "a", "result", "new"]);
+    }
+
+    #[test]
+    fn reads_prompts_of_text_completions() {
+        let request =
+            read_request(Endpoint::Completions, r#"{"prompt":["a","b"],"suffix":"c"}"#, false);
+        assert_eq!(request.texts, ["a", "b", "c"]);
+        let request = read_request(Endpoint::Completions, r#"{"prompt":[1,2]}"#, false);
+        assert_eq!((request.texts.len(), request.opaque_bytes), (0, 2));
+    }
+
+    #[test]
+    fn finds_and_strips_side_channels() {
+        let body = r#"{"echo":true, "prompt":"a","return_token_ids":false}"#;
+        assert_eq!(read_request(Endpoint::Completions, body, false).side_channels, ["echo"]);
+        assert_eq!(without_side_channels(body), r#"{"prompt":"a"}"#);
+        assert_eq!(without_side_channels(r#"{"echo":true}"#), "{}");
+    }
+
+    #[test]
+    fn does_not_know_other_shapes() {
+        for body in ["", "[]", "{\"messages\":[", "{\"messages\":7}", "{}"] {
+            assert!(!read_request(Endpoint::ChatCompletions, body, false).known, "{body}");
+        }
+    }
+}

@@ -1,0 +1,582 @@
+//! One choice of an exchange: its sources, its texts, and which piece of a frame goes where.
+
+use std::{ops::Range, sync::Arc};
+
+use crate::{
+    channel::{Channel, Part, Segment, ThinkTags},
+    dialect::chunk::{Piece, Source},
+    policy::{Mode, Verdict},
+    rules::RuleMatch,
+};
+
+use super::{
+    plan::{Label, Plan},
+    source::TextSource,
+    text_stream::{Found, TextStream},
+};
+
+/// What the texts of an exchange are read with.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) plan: Arc<Plan>,
+    pub(super) keep_text: bool,
+    /// Whether frames are held, so that leaves are noted and verdicts carried out.
+    pub(super) holding: bool,
+    /// A finding ended the exchange.
+    pub(super) blocked: bool,
+    scratch: Vec<RuleMatch>,
+}
+
+/// A place in a frame that shows a stretch of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Leaf {
+    pub(super) choice: usize,
+    pub(super) shows: Shows,
+    /// The JSON token in the frame's payload.
+    pub(super) json: Range<usize>,
+}
+
+/// What a leaf shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Shows {
+    /// This stretch of the choice's source.
+    Source {
+        /// The source's position.
+        source: usize,
+        /// The stretch.
+        span: Range<u64>,
+    },
+    /// A text of its own, to be masked at these bytes.
+    Alone(Vec<Range<u64>>),
+}
+
+/// One choice.
+#[derive(Debug)]
+pub(super) struct Choice {
+    /// Its index on the wire.
+    pub(super) index: u32,
+    /// Its position among the session's choices.
+    pub(super) position: usize,
+    pub(super) tags: ThinkTags,
+    pub(super) sources: Vec<TextSource>,
+    pub(super) texts: Vec<TextStream>,
+    /// The text that content goes to before and inside the thinking.
+    lead: Option<usize>,
+    /// The text that content goes to as answer.
+    answer: Option<usize>,
+    /// A frame that names the choice was written.
+    pub(super) named: bool,
+    /// A frame that says it is finished was written.
+    pub(super) finished: bool,
+    /// Something of its thinking or answer was not read.
+    pub(super) unjudged: bool,
+}
+
+/// The sources of reasoning, the first present being the channel's text.
+const REASONING: [Source; 5] = [
+    Source::ReasoningContent,
+    Source::Reasoning,
+    Source::ReasoningDetails,
+    Source::ThinkingPart,
+    Source::ThinkingBlocks,
+];
+
+/// Copies of a frame's text.
+const LOGPROBS_AND_TEXT: [Source; 4] = [
+    Source::TextBesideDelta,
+    Source::ContentLogprobs,
+    Source::ReasoningLogprobs,
+    Source::RefusalLogprobs,
+];
+
+/// What a copy may repeat: the kind of piece, its source, and where in it the frame's text begins.
+type Original = (Source, usize, u64);
+
+// === impl Reading ===
+
+impl Reading {
+    pub(super) const fn new(plan: Arc<Plan>) -> Self {
+        Self { plan, keep_text: false, holding: false, blocked: false, scratch: Vec::new() }
+    }
+
+    pub(super) fn text(&self, label: Label, repeat: bool) -> TextStream {
+        TextStream::new(&self.plan, label, repeat, self.keep_text)
+    }
+
+    /// Reads on in `text`; gives back the new findings.
+    pub(super) fn push<'t>(&mut self, text: &'t mut TextStream, more: &str) -> &'t [Found] {
+        let count = text.push(&self.plan, more, &mut self.scratch);
+        self.carry_out(text, count)
+    }
+
+    /// Decides what is open in `text`; gives back the new findings.
+    pub(super) fn pause<'t>(&mut self, text: &'t mut TextStream) -> &'t [Found] {
+        let count = text.pause(&self.plan, &mut self.scratch);
+        self.carry_out(text, count)
+    }
+
+    fn carry_out<'t>(&mut self, text: &'t TextStream, count: usize) -> &'t [Found] {
+        let found = text.newest(count);
+        self.blocked |= self.holding && found.iter().any(|found| found.carries_out(Verdict::Block));
+        found
+    }
+}
+
+// === impl Found ===
+
+impl Found {
+    pub(super) fn carries_out(&self, verdict: Verdict) -> bool {
+        self.mode == Mode::Enforce && self.verdict == verdict
+    }
+}
+
+// === impl Choice ===
+
+impl Choice {
+    pub(super) fn new(index: u32, position: usize, plan: &Plan) -> Self {
+        Self {
+            index,
+            position,
+            tags: ThinkTags::new(plan.settings().thinking),
+            sources: vec![TextSource::new(Source::Content)],
+            texts: Vec::new(),
+            lead: None,
+            answer: None,
+            named: false,
+            finished: false,
+            unjudged: false,
+        }
+    }
+
+    /// Takes the choice's pieces of one frame; notes where they stand.
+    pub(super) fn take(
+        &mut self,
+        reading: &mut Reading,
+        pieces: &[Piece<'_>],
+        leaves: &mut Vec<Leaf>,
+    ) {
+        let thinking = self.take_reasoning(reading, pieces, leaves);
+        // A message is the content itself where no delta came before it.
+        let nothing_yet = self.sources.first().is_some_and(|source| source.read == 0);
+        let message_only = nothing_yet && of(pieces, Source::Content).next().is_none();
+        let content = if message_only { Source::CumulativeContent } else { Source::Content };
+        let begin = self.sources.first().map_or(0, |source| source.read);
+        for piece in pieces {
+            match piece.source {
+                kind if kind == content => {
+                    let span = self.take_content(reading, &piece.text);
+                    self.note(reading, piece, CONTENT, span, leaves);
+                }
+                Source::Refusal => {
+                    self.take_field(reading, piece, Label::Known(Channel::Refusal), false, leaves);
+                }
+                Source::ToolArguments(_) => self.take_arguments(reading, piece, leaves),
+                _ => {}
+            }
+        }
+        if pieces.iter().any(|piece| is_repeat(piece.source)) {
+            let originals = [Some((content, CONTENT, begin)), thinking];
+            self.take_repeats(reading, pieces, originals, leaves);
+            for piece in of(pieces, Source::CumulativeContent).filter(|_| !message_only) {
+                self.take_cumulative(reading, piece, leaves);
+            }
+        }
+    }
+
+    /// Takes a text that stands for itself, as traces give it.
+    pub(super) fn take_text(&mut self, reading: &mut Reading, channel: Channel, text: &str) {
+        let source = match channel {
+            Channel::Thinking => Source::ReasoningContent,
+            Channel::ToolCall => Source::ToolArguments(0),
+            Channel::Refusal => Source::Refusal,
+            Channel::Answer | Channel::Prompt => Source::TextBesideDelta,
+        };
+        let position = self.source(source);
+        self.feed(reading, position, text, Label::Known(channel), false);
+    }
+
+    /// The first kind of reasoning that the frame has is the thinking; equal copies are only noted, others read
+    /// beside it. Gives back the kind, and where in its source the frame's text begins.
+    fn take_reasoning(
+        &mut self,
+        reading: &mut Reading,
+        pieces: &[Piece<'_>],
+        leaves: &mut Vec<Leaf>,
+    ) -> Option<Original> {
+        let mut kinds = REASONING.into_iter().filter(|&kind| of(pieces, kind).next().is_some());
+        let first = kinds.next()?;
+        self.on_reasoning_field(reading);
+        let position = self.source(Source::ReasoningContent);
+        let begin = self.sources.get(position).map_or(0, |source| source.read);
+        for piece in of(pieces, first) {
+            let span =
+                self.feed(reading, position, &piece.text, Label::Known(Channel::Thinking), false);
+            self.note(reading, piece, position, span, leaves);
+        }
+        for kind in kinds {
+            if same_text(of(pieces, first), of(pieces, kind)) {
+                self.note_copies(reading, of(pieces, kind), position, begin, leaves);
+            } else {
+                for piece in of(pieces, kind) {
+                    self.take_field(reading, piece, Label::Known(Channel::Thinking), true, leaves);
+                }
+            }
+        }
+        Some((first, position, begin))
+    }
+
+    fn take_repeats(
+        &mut self,
+        reading: &mut Reading,
+        pieces: &[Piece<'_>],
+        originals: [Option<Original>; 2],
+        leaves: &mut Vec<Leaf>,
+    ) {
+        for kind in LOGPROBS_AND_TEXT.into_iter().filter(|&kind| of(pieces, kind).next().is_some())
+        {
+            let mut originals = originals.into_iter().flatten();
+            let original =
+                originals.find(|&(original, ..)| same_text(of(pieces, original), of(pieces, kind)));
+            if let Some((_, source, begin)) = original {
+                self.note_copies(reading, of(pieces, kind), source, begin, leaves);
+                continue;
+            }
+            for piece in of(pieces, kind) {
+                self.take_field(reading, piece, Label::Undecided, true, leaves);
+            }
+        }
+        for piece in pieces {
+            match piece.source {
+                Source::RepeatedKey => {
+                    self.take_field(reading, piece, Label::Undecided, true, leaves)
+                }
+                Source::TopLogprob | Source::Beside => self.take_alone(reading, piece, leaves),
+                _ => {}
+            }
+        }
+    }
+
+    /// A message beside deltas: a copy of all content so far, or a text of its own.
+    fn take_cumulative(
+        &mut self,
+        reading: &mut Reading,
+        piece: &Piece<'_>,
+        leaves: &mut Vec<Leaf>,
+    ) {
+        match self.sources.first() {
+            Some(source) if source.is_all(&piece.text) => {
+                let span = 0..source.read;
+                self.note(reading, piece, CONTENT, span, leaves);
+            }
+            _ => self.take_alone(reading, piece, leaves),
+        }
+    }
+
+    /// Content: split at tags, each part into its own text.
+    fn take_content(&mut self, reading: &mut Reading, text: &str) -> Range<u64> {
+        self.pause_source(reading, Source::ReasoningContent);
+        let span = self.sources.first_mut().map_or(0..0, |source| source.take(text));
+        let Self { tags, sources, texts, lead, answer, .. } = self;
+        let mut texts_of_content = ContentTexts { reading, sources, texts, lead, answer };
+        tags.push(text, &mut |segment| texts_of_content.take(segment));
+        span
+    }
+
+    fn on_reasoning_field(&mut self, reading: &mut Reading) {
+        let Self { tags, sources, texts, lead, answer, .. } = self;
+        let mut texts_of_content = ContentTexts { reading, sources, texts, lead, answer };
+        tags.on_reasoning_field(&mut |segment| texts_of_content.take(segment));
+    }
+
+    /// A source that has one text of its own.
+    fn take_field(
+        &mut self,
+        reading: &mut Reading,
+        piece: &Piece<'_>,
+        label: Label,
+        repeat: bool,
+        leaves: &mut Vec<Leaf>,
+    ) {
+        let position = self.source(piece.source);
+        let span = self.feed(reading, position, &piece.text, label, repeat);
+        self.note(reading, piece, position, span, leaves);
+    }
+
+    /// Tool arguments: another call's beginning ends the calls before it.
+    fn take_arguments(&mut self, reading: &mut Reading, piece: &Piece<'_>, leaves: &mut Vec<Leaf>) {
+        let known = self.sources.iter().any(|source| source.kind == piece.source);
+        let calls =
+            self.sources.iter().filter(|source| matches!(source.kind, Source::ToolArguments(_)));
+        if !known && calls.count() >= reading.plan.settings().limits.tool_calls {
+            self.unjudged = true;
+            return;
+        }
+        if !known {
+            self.pause_all(reading);
+        }
+        let position = self.source(piece.source);
+        let open = reading.holding && reading.plan.holds_tool_calls();
+        if let Some(source) = self.sources.get_mut(position) {
+            source.open = open;
+        }
+        let span =
+            self.feed(reading, position, &piece.text, Label::Known(Channel::ToolCall), false);
+        self.note(reading, piece, position, span, leaves);
+    }
+
+    /// A text that is complete in one piece.
+    fn take_alone(&mut self, reading: &mut Reading, piece: &Piece<'_>, leaves: &mut Vec<Leaf>) {
+        let mut text = reading.text(Label::Undecided, true);
+        reading.push(&mut text, &piece.text);
+        reading.pause(&mut text);
+        let redactions = text.found.iter().filter(|found| found.carries_out(Verdict::Redact));
+        let shows = Shows::Alone(redactions.map(|found| found.at.start..found.at.end).collect());
+        if !text.found.is_empty() {
+            self.texts.push(text);
+        }
+        if reading.holding && piece.source != Source::TopLogprob {
+            leaves.push(Leaf { choice: self.position, shows, json: piece.json.clone() });
+        }
+    }
+
+    /// The position of the source of this kind.
+    fn source(&mut self, kind: Source) -> usize {
+        if let Some(position) = self.sources.iter().position(|source| source.kind == kind) {
+            return position;
+        }
+        self.sources.push(TextSource::new(kind));
+        self.sources.len() - 1
+    }
+
+    fn feed(
+        &mut self,
+        reading: &mut Reading,
+        position: usize,
+        text: &str,
+        label: Label,
+        repeat: bool,
+    ) -> Range<u64> {
+        let Some(source) = self.sources.get_mut(position) else { return 0..0 };
+        let span = source.take(text);
+        let at = *source.text.get_or_insert_with(|| {
+            self.texts.push(reading.text(label, repeat));
+            self.texts.len() - 1
+        });
+        read_into(reading, source, &mut self.texts, at, span.start, text);
+        span
+    }
+
+    fn note(
+        &self,
+        reading: &Reading,
+        piece: &Piece<'_>,
+        source: usize,
+        span: Range<u64>,
+        leaves: &mut Vec<Leaf>,
+    ) {
+        if reading.holding {
+            let shows = Shows::Source { source, span };
+            leaves.push(Leaf { choice: self.position, shows, json: piece.json.clone() });
+        }
+    }
+
+    fn note_copies<'p>(
+        &self,
+        reading: &Reading,
+        copies: impl Iterator<Item = &'p Piece<'p>>,
+        source: usize,
+        mut begin: u64,
+        leaves: &mut Vec<Leaf>,
+    ) {
+        for piece in copies {
+            let end = begin + piece.text.len() as u64;
+            self.note(reading, piece, source, begin..end, leaves);
+            begin = end;
+        }
+    }
+
+    fn pause_source(&mut self, reading: &mut Reading, kind: Source) {
+        if let Some(source) = self.sources.iter_mut().find(|source| source.kind == kind)
+            && let Some(at) = source.text
+        {
+            pause_into(reading, source, &mut self.texts, at);
+        }
+    }
+
+    /// Decides all that is open, as if every text ended here.
+    pub(super) fn pause_all(&mut self, reading: &mut Reading) {
+        let Self { sources, texts, lead, answer, .. } = self;
+        for source in sources {
+            source.open = false;
+            let of_content = [*lead, *answer].into_iter().flatten();
+            let own: Vec<usize> = match source.kind {
+                Source::Content => of_content.collect(),
+                _ => source.text.into_iter().collect(),
+            };
+            for at in own {
+                pause_into(reading, source, texts, at);
+            }
+        }
+    }
+
+    /// Ends the choice: nothing stays undecided.
+    pub(super) fn finish(&mut self, reading: &mut Reading) {
+        let Self { tags, sources, texts, lead, answer, .. } = self;
+        let mut texts_of_content = ContentTexts { reading, sources, texts, lead, answer };
+        tags.finish(&mut |segment| texts_of_content.take(segment));
+        self.pause_all(reading);
+    }
+
+    /// The source's byte below which nothing can still be carried out.
+    pub(super) fn watermark(&self, position: usize) -> u64 {
+        let Some(source) = self.sources.get(position) else { return u64::MAX };
+        if source.open {
+            return 0;
+        }
+        let texts = if source.kind == Source::Content {
+            [self.lead, self.answer]
+        } else {
+            [source.text, None]
+        };
+        let decided =
+            if source.kind == Source::Content { self.tags.watermark() } else { source.read };
+        texts.into_iter().flatten().fold(decided, |least, at| {
+            let Some(text) = self.texts.get(at) else { return least };
+            let watermark = text.watermark();
+            if watermark >= text.bytes() { least } else { least.min(source.locate(at, watermark)) }
+        })
+    }
+
+    /// Whether the client has been sent text that it takes for an answer.
+    pub(super) fn answer_sent(&self) -> bool {
+        let Some(source) = self.sources.first() else { return false };
+        source.runs().iter().any(|run| {
+            let text =
+                self.texts.get(run.text).filter(|text| text.label.channel() == Channel::Answer);
+            let first = text.and_then(|text| text.first_text);
+            first.is_some_and(|first| source.locate(run.text, first) < source.released)
+        })
+    }
+
+    /// The tag that the client still waits for, where content itself is inside the thinking.
+    pub(super) fn tag_to_close(&self) -> Option<&'static str> {
+        let sent = self.sources.first().is_some_and(|source| source.released > 0);
+        (sent && self.tags.in_thinking()).then(|| self.tags.close_tag())
+    }
+}
+
+/// The first source is content's.
+pub(super) const CONTENT: usize = 0;
+
+/// Where the parts of content go.
+struct ContentTexts<'c> {
+    reading: &'c mut Reading,
+    sources: &'c mut Vec<TextSource>,
+    texts: &'c mut Vec<TextStream>,
+    lead: &'c mut Option<usize>,
+    answer: &'c mut Option<usize>,
+}
+
+// === impl ContentTexts ===
+
+impl ContentTexts<'_> {
+    fn take(&mut self, segment: Segment<'_>) {
+        match segment {
+            Segment::Text { part, at, text } => {
+                let position = self.text_of(part);
+                if let Some(source) = self.sources.first_mut() {
+                    read_into(self.reading, source, self.texts, position, at, text);
+                }
+            }
+            Segment::Decided(part) => self.decide(part),
+        }
+    }
+
+    fn text_of(&mut self, part: Part) -> usize {
+        let (slot, label) = match part {
+            Part::Undecided => (&mut *self.lead, Label::Undecided),
+            Part::Thinking => (&mut *self.lead, Label::Known(Channel::Thinking)),
+            Part::Answer => (&mut *self.answer, Label::Known(Channel::Answer)),
+        };
+        *slot.get_or_insert_with(|| {
+            self.texts.push(self.reading.text(label, false));
+            self.texts.len() - 1
+        })
+    }
+
+    /// The lead is known for what it is; as answer, the answer goes on in the same text.
+    fn decide(&mut self, part: Part) {
+        let Some(at) = *self.lead else { return };
+        let Some(text) = self.texts.get_mut(at) else { return };
+        if text.label == Label::Undecided {
+            let channel = if part == Part::Thinking { Channel::Thinking } else { Channel::Answer };
+            text.label = Label::Known(channel);
+        }
+        match part {
+            Part::Answer => *self.answer = Some(at),
+            Part::Thinking | Part::Undecided => {
+                if let Some(source) = self.sources.first_mut() {
+                    pause_into(self.reading, source, self.texts, at);
+                }
+            }
+        }
+    }
+}
+
+/// Reads `more`, which stands at `at` in the source, into a text, and notes what is to be masked.
+fn read_into(
+    reading: &mut Reading,
+    source: &mut TextSource,
+    texts: &mut [TextStream],
+    position: usize,
+    at: u64,
+    more: &str,
+) {
+    let Some(text) = texts.get_mut(position) else { return };
+    source.note(position, text.bytes(), at, more.len() as u64);
+    let found = reading.push(text, more);
+    note_redactions(source, position, found);
+}
+
+fn pause_into(
+    reading: &mut Reading,
+    source: &mut TextSource,
+    texts: &mut [TextStream],
+    position: usize,
+) {
+    let Some(text) = texts.get_mut(position) else { return };
+    let found = reading.pause(text);
+    note_redactions(source, position, found);
+}
+
+fn note_redactions(source: &mut TextSource, position: usize, found: &[Found]) {
+    for found in found.iter().filter(|found| found.carries_out(Verdict::Redact)) {
+        let span = source.locate_span(position, found.at.start..found.at.end);
+        source.redactions.push(span);
+    }
+}
+
+fn of<'p>(pieces: &'p [Piece<'p>], source: Source) -> impl Iterator<Item = &'p Piece<'p>> + Clone {
+    pieces.iter().filter(move |piece| piece.source == source)
+}
+
+fn same_text<'p>(
+    left: impl Iterator<Item = &'p Piece<'p>>,
+    right: impl Iterator<Item = &'p Piece<'p>>,
+) -> bool {
+    left.flat_map(|piece| piece.text.bytes()).eq(right.flat_map(|piece| piece.text.bytes()))
+}
+
+const fn is_repeat(source: Source) -> bool {
+    matches!(
+        source,
+        Source::TextBesideDelta
+            | Source::ContentLogprobs
+            | Source::ReasoningLogprobs
+            | Source::RefusalLogprobs
+            | Source::CumulativeContent
+            | Source::RepeatedKey
+            | Source::TopLogprob
+            | Source::Beside
+    )
+}

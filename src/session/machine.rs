@@ -1,0 +1,852 @@
+//! The state machine.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{
+    channel::Channel,
+    dialect::{
+        Dialect, Endpoint,
+        chunk::{Chunk, Envelope, Opaque},
+        openai_chat, refusal,
+        request::{Request, read_request, without_side_channels},
+    },
+    policy::{Action, Mode, OnUnscanned, PromptBlock, SideChannels, Verdict},
+    record::{ByteCounts, ExchangeReport, HoldReason, Progress, UnscannedReason},
+    wire::{Frame, Framer, Framing, Payload, sniff},
+};
+
+use super::{
+    choice::{Choice, Leaf, Reading, Shows},
+    effect::{BodyEnd, Delivery, Effect, Identity, LocalResponse, RequestDecision, ResponseHead},
+    hold_back::{HeldFrame, HoldBack},
+    plan::{Label, OnDeadline, Plan},
+    redaction, report,
+    text_stream::TextStream,
+};
+
+/// What a session keeps beside what it must.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// The channels' texts, for a report with texts and their digests.
+    pub text: bool,
+    /// How the risk rose along the text.
+    pub trajectory: bool,
+}
+
+/// One exchange.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) reading: Reading,
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) keep: Keep,
+    identity: Identity,
+    pub(super) model: Option<String>,
+    wants_usage: bool,
+    pub(super) prompt: Option<TextStream>,
+    delivery: Delivery,
+    content_type: Option<String>,
+    body: Body,
+    pub(super) dialect: Dialect,
+    pub(super) choices: Vec<Choice>,
+    envelope: OwnedEnvelope,
+    pub(super) usage: Option<String>,
+    usage_sent: bool,
+    hold: HoldBack,
+    effects: VecDeque<Effect>,
+    pub(super) upstream_error: bool,
+    /// Some frame, or all of the body, could not be read.
+    pub(super) unreadable: bool,
+    pub(super) action: Action,
+    ended: bool,
+    pub(super) unscanned: BTreeMap<(Option<Channel>, UnscannedReason), u64>,
+    told: ByteCounts,
+    holds: Vec<(HoldReason, std::time::Duration)>,
+    first_text_told: bool,
+}
+
+/// How far the body's framing is known.
+#[derive(Debug)]
+enum Body {
+    /// Bytes that do not tell yet.
+    Sniffing(BytesMut),
+    Framed(Framer),
+    /// Not to be read, for this reason.
+    Opaque(UnscannedReason),
+}
+
+/// Raw JSON values of the first frame that named itself.
+#[derive(Debug, Default)]
+struct OwnedEnvelope {
+    id: Option<String>,
+    created: Option<String>,
+    model: Option<String>,
+}
+
+// === impl Session ===
+
+impl Session {
+    /// A session for a request to `endpoint`; without one, chunks of either kind of completion are read.
+    #[must_use]
+    pub fn new(plan: Arc<Plan>, endpoint: Option<Endpoint>, identity: Identity) -> Self {
+        Self {
+            reading: Reading::new(plan),
+            endpoint,
+            keep: Keep::default(),
+            identity,
+            model: None,
+            wants_usage: false,
+            prompt: None,
+            delivery: Delivery::AsRead,
+            content_type: None,
+            body: Body::Sniffing(BytesMut::new()),
+            dialect: endpoint.map_or(Dialect::Unknown, Endpoint::dialect),
+            choices: Vec::new(),
+            envelope: OwnedEnvelope::default(),
+            usage: None,
+            usage_sent: false,
+            hold: HoldBack::default(),
+            effects: VecDeque::new(),
+            upstream_error: false,
+            unreadable: false,
+            action: Action::Forward,
+            ended: false,
+            unscanned: BTreeMap::new(),
+            told: ByteCounts::default(),
+            holds: Vec::new(),
+            first_text_told: false,
+        }
+    }
+
+    /// Keeps more than is needed; call it before anything else.
+    #[must_use]
+    pub fn keeping(mut self, keep: Keep) -> Self {
+        self.keep = keep;
+        self.reading.keep_text = keep.text;
+        self
+    }
+
+    fn plan(&self) -> &Arc<Plan> {
+        &self.reading.plan
+    }
+
+    // --- the request ---
+
+    /// Reads the request's body and decides what becomes of it.
+    pub fn on_request(&mut self, body: Bytes) -> RequestDecision {
+        let Ok(text) = std::str::from_utf8(&body) else {
+            return self.unreadable_request(body, UnscannedReason::Encoding);
+        };
+        let whole_prompt = self.plan().settings().whole_prompt;
+        let endpoint = self.endpoint.unwrap_or(Endpoint::ChatCompletions);
+        let request = read_request(endpoint, text, whole_prompt);
+        if !request.known {
+            return self.unreadable_request(body, UnscannedReason::Shape);
+        }
+        self.model = request.model.as_deref().map(str::to_owned);
+        self.wants_usage = request.include_usage;
+        self.read_prompt(&request);
+        if self.prompt_is_blocked() {
+            self.action = Action::Block;
+            return RequestDecision::Respond(self.prompt_refusal(request.stream));
+        }
+        self.decide_side_channels(&request, text, &body)
+    }
+
+    fn read_prompt(&mut self, request: &Request<'_>) {
+        for (reason, bytes) in [
+            (UnscannedReason::Media, request.media_bytes),
+            (UnscannedReason::Field, request.opaque_bytes),
+        ] {
+            if bytes > 0 {
+                self.note_unscanned(Some(Channel::Prompt), reason, bytes as u64);
+            }
+        }
+        let mut prompt = self.reading.text(Label::Known(Channel::Prompt), false);
+        for (position, text) in request.texts.iter().enumerate() {
+            if position > 0 {
+                self.reading.push(&mut prompt, "\n");
+            }
+            self.reading.push(&mut prompt, text);
+        }
+        self.reading.pause(&mut prompt);
+        self.prompt = Some(prompt);
+    }
+
+    fn prompt_is_blocked(&self) -> bool {
+        // A prompt cannot be masked without changing what was asked: a redaction blocks it.
+        let carried_out = [Verdict::Block, Verdict::Redact];
+        self.prompt.as_ref().is_some_and(|prompt| {
+            prompt
+                .found
+                .iter()
+                .any(|found| carried_out.iter().any(|&verdict| found.carries_out(verdict)))
+        })
+    }
+
+    fn decide_side_channels(
+        &self,
+        request: &Request<'_>,
+        text: &str,
+        body: &Bytes,
+    ) -> RequestDecision {
+        if request.side_channels.is_empty() || !self.plan().enforces_responses() {
+            return RequestDecision::Forward(body.clone());
+        }
+        match self.plan().policy().side_channels {
+            SideChannels::Allow => RequestDecision::Forward(body.clone()),
+            SideChannels::Strip => RequestDecision::Forward(without_side_channels(text).into()),
+            SideChannels::Refuse => {
+                let names = request.side_channels.join(", ");
+                let message = format!("not allowed by a safety policy: {names}");
+                let param = request.side_channels.first().copied();
+                RequestDecision::Respond(json_response(
+                    400,
+                    refusal::error_body(
+                        &message,
+                        "invalid_request_error",
+                        param,
+                        "unsupported_parameter",
+                    ),
+                ))
+            }
+        }
+    }
+
+    fn unreadable_request(&mut self, body: Bytes, reason: UnscannedReason) -> RequestDecision {
+        match self.on_request_unscanned(reason, body.len() as u64) {
+            Some(response) => RequestDecision::Respond(response),
+            None => RequestDecision::Forward(body),
+        }
+    }
+
+    /// Notes a request body of `bytes` bytes that cannot be inspected; answers it where policy blocks that.
+    pub fn on_request_unscanned(
+        &mut self,
+        reason: UnscannedReason,
+        bytes: u64,
+    ) -> Option<LocalResponse> {
+        let policy = self.plan().policy();
+        let blocks =
+            policy.may_enforce(Channel::Prompt) && policy.on_unscanned == OnUnscanned::Block;
+        if !blocks {
+            self.note_unscanned(Some(Channel::Prompt), reason, bytes);
+            return None;
+        }
+        self.action = Action::FailClosed;
+        let (status, message, code) = match reason {
+            UnscannedReason::BodyTooLarge => {
+                (413, "the request body is too large to be inspected", "request_too_large")
+            }
+            UnscannedReason::Encoding => {
+                (415, "the request body's encoding is not supported", "unsupported_encoding")
+            }
+            _ => (
+                400,
+                "the request body is not a completion request in JSON",
+                "invalid_request_body",
+            ),
+        };
+        Some(json_response(
+            status,
+            refusal::error_body(message, "invalid_request_error", None, code),
+        ))
+    }
+
+    fn prompt_refusal(&self, stream: bool) -> LocalResponse {
+        let dialect = self.dialect;
+        match (self.plan().policy().prompt_block, stream) {
+            (PromptBlock::Status400, _) => {
+                let param =
+                    if dialect == Dialect::OpenAiCompletions { "prompt" } else { "messages" };
+                let notice = self.plan().notice();
+                let body = refusal::error_body(
+                    notice,
+                    "invalid_request_error",
+                    Some(param),
+                    "content_policy_violation",
+                );
+                json_response(400, body)
+            }
+            (PromptBlock::Status200, true) => {
+                let notice = Some(self.plan().notice().to_owned());
+                let choice = refusal::ChoiceEnd { index: 0, role: true, notice };
+                LocalResponse {
+                    status: 200,
+                    content_type: "text/event-stream",
+                    body: refusal::stream_end(dialect, &self.refusal_identity(), &[choice], None),
+                }
+            }
+            (PromptBlock::Status200, false) => json_response(200, self.whole_refusal()),
+        }
+    }
+
+    // --- the response ---
+
+    /// Reads the response's head.
+    pub fn on_response(&mut self, head: &ResponseHead) -> Delivery {
+        self.content_type.clone_from(&head.content_type);
+        let good = (200..300).contains(&head.status);
+        self.upstream_error |= head.status >= 400;
+        if head.undecodable {
+            self.body = Body::Opaque(UnscannedReason::Encoding);
+            self.unreadable = true;
+        }
+        if good && self.plan().enforces_responses() {
+            let events = head.content_type.as_deref().is_some_and(|value| {
+                value.trim_start().to_ascii_lowercase().starts_with("text/event-stream")
+            });
+            self.delivery = if events { Delivery::Held } else { Delivery::Whole };
+            self.reading.holding = true;
+        }
+        self.delivery
+    }
+
+    /// Reads a chunk of the (decoded) response body.
+    pub fn on_chunk(&mut self, now: Instant, chunk: Bytes) {
+        if self.ended {
+            return;
+        }
+        match &mut self.body {
+            Body::Sniffing(head) => {
+                head.extend_from_slice(&chunk);
+                self.sniff(now, false);
+            }
+            Body::Framed(framer) => {
+                framer.push(chunk);
+                self.read_frames(now);
+            }
+            Body::Opaque(reason) => {
+                let reason = *reason;
+                self.pass_unread(
+                    now,
+                    Frame { raw: chunk, payload: Payload::Empty, error_field: false },
+                    reason,
+                );
+            }
+        }
+    }
+
+    /// Tells that [`Session::deadline`] has passed.
+    pub fn on_timeout(&mut self, now: Instant) {
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
+            self.stop_holding(now);
+        }
+    }
+
+    /// Tells that the response body has ended.
+    pub fn on_end(&mut self, now: Instant, end: BodyEnd) {
+        if self.ended {
+            return;
+        }
+        if let Body::Sniffing(_) = self.body {
+            self.sniff(now, true);
+        }
+        let last = match &mut self.body {
+            Body::Framed(framer) => framer.finish(),
+            Body::Sniffing(_) | Body::Opaque(_) => None,
+        };
+        if let Some(frame) = last {
+            self.read_frame(now, frame);
+        }
+        self.finish_choices();
+        if end == BodyEnd::ClientGone {
+            self.hold.clear();
+            self.effects.clear();
+        } else {
+            self.act(now);
+        }
+        self.ended = true;
+    }
+
+    /// Reads a trace instead of a wire: its texts, whole.
+    pub fn on_trace(&mut self, prompt: Option<&str>, thinking: Option<&str>, answer: Option<&str>) {
+        self.dialect = Dialect::Trace;
+        if let Some(prompt) = prompt {
+            self.read_prompt(&Request { texts: vec![prompt.into()], ..Request::default() });
+        }
+        let mut choice = Choice::new(0, 0, &self.reading.plan);
+        for (channel, text) in [(Channel::Thinking, thinking), (Channel::Answer, answer)] {
+            if let Some(text) = text.filter(|text| !text.is_empty()) {
+                choice.take_text(&mut self.reading, channel, text);
+            }
+        }
+        choice.finish(&mut self.reading);
+        self.choices.push(choice);
+        self.ended = true;
+    }
+
+    /// The next thing to do.
+    pub fn next_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When [`Session::on_timeout`] is due, if ever.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.ended || self.delivery != Delivery::Held {
+            return None;
+        }
+        let (reason, since) = self.hold.front(&self.choices)?;
+        let waits_for_a_detector = matches!(reason, HoldReason::Rules | HoldReason::Tag);
+        waits_for_a_detector.then(|| since + self.plan().settings().hold.deadline)
+    }
+
+    /// What has changed since the last call.
+    pub fn take_progress(&mut self) -> Progress {
+        let now = report::totals(self, self.delivery == Delivery::AsRead);
+        let bytes = report::difference(&now, &self.told);
+        self.told = now;
+        let first_text =
+            !self.first_text_told && self.choices.iter().any(|choice| !choice.texts.is_empty());
+        self.first_text_told |= first_text;
+        let held =
+            self.hold.front(&self.choices).map(|(reason, _)| (reason, self.hold.bytes() as u64));
+        Progress {
+            bytes,
+            findings: report::new_findings(self),
+            holds: std::mem::take(&mut self.holds),
+            held,
+            first_text,
+        }
+    }
+
+    /// What the exchange has shown; call it once, after the end.
+    pub fn report(&mut self) -> ExchangeReport {
+        report::report(self, self.delivery == Delivery::AsRead)
+    }
+
+    // --- frames ---
+
+    fn sniff(&mut self, now: Instant, at_end: bool) {
+        let Body::Sniffing(head) = &mut self.body else { return };
+        let framing = match sniff(self.content_type.as_deref(), head) {
+            Ok(Some(framing)) => framing,
+            Ok(None) if !at_end => return,
+            Ok(None) => Framing::Sse,
+            Err(_) => {
+                let head = std::mem::take(head).freeze();
+                self.body = Body::Opaque(UnscannedReason::ContentType);
+                self.unreadable = true;
+                self.on_chunk(now, head);
+                return;
+            }
+        };
+        let head = std::mem::take(head).freeze();
+        let mut framer = Framer::new(framing, self.plan().settings().limits.frame_bytes);
+        framer.push(head);
+        self.body = Body::Framed(framer);
+        self.read_frames(now);
+    }
+
+    fn read_frames(&mut self, now: Instant) {
+        while !self.ended {
+            let Body::Framed(framer) = &mut self.body else { return };
+            let Some(frame) = framer.next_frame() else { return };
+            self.read_frame(now, frame);
+        }
+    }
+
+    fn read_frame(&mut self, now: Instant, frame: Frame) {
+        match &frame.payload {
+            Payload::TooLarge => {
+                let whole = matches!(&self.body, Body::Framed(Framer::Whole(_)));
+                let reason = if whole {
+                    UnscannedReason::BodyTooLarge
+                } else {
+                    UnscannedReason::FrameTooLarge
+                };
+                return self.pass_unread(now, frame, reason);
+            }
+            Payload::Empty => return self.hold_frame(now, HeldFrame::new(frame, now)),
+            Payload::Slice(_) | Payload::Joined(_) => {}
+        }
+        if frame.data().trim_ascii().is_empty() {
+            return self.hold_frame(now, HeldFrame::new(frame, now));
+        }
+        if let Some(held) = self.read_payload(now, frame) {
+            self.hold_frame(now, held);
+        }
+    }
+
+    /// Reads the frame's text; gives it back with what it carries, unless nobody can read it.
+    fn read_payload(&mut self, now: Instant, frame: Frame) -> Option<HeldFrame> {
+        let data = frame.data();
+        let payload = String::from_utf8_lossy(data);
+        let chunk = if frame.error_field {
+            openai_chat::read_error_field(&payload)
+        } else {
+            openai_chat::read(&payload)
+        };
+        let mut carries = Carries::default();
+        if matches!(payload, std::borrow::Cow::Owned(_)) {
+            // What a tolerant client would read was read; the rest is nobody's.
+            carries.unscanned.push((None, UnscannedReason::Encoding, data.len() as u64));
+        }
+        self.read_chunk(&chunk, &mut carries);
+        let known = chunk.known;
+        drop(chunk);
+        drop(payload);
+        if !known {
+            self.pass_unread(now, frame, UnscannedReason::Shape);
+            return None;
+        }
+        Some(carries.of(frame, now))
+    }
+
+    fn read_chunk(&mut self, chunk: &Chunk<'_>, carries: &mut Carries) {
+        self.upstream_error |= chunk.error;
+        self.envelope.keep(&chunk.envelope);
+        if let Some(usage) = chunk.usage {
+            let kept = self.usage.get_or_insert_default();
+            kept.clear();
+            kept.push_str(usage);
+        }
+        carries.tells_usage = chunk.usage.is_some() && chunk.choices.is_empty();
+        if self.dialect == Dialect::Unknown && !chunk.choices.is_empty() {
+            self.dialect = dialect_of(&chunk.envelope);
+        }
+        self.read_pieces(chunk, carries);
+        for &(index, kind, bytes) in &chunk.opaque {
+            self.note_opaque(index, kind, bytes, carries);
+        }
+        for &(index, finished) in &chunk.choices {
+            let Some(position) = self.choice(index) else { continue };
+            carries.names.push((position, finished));
+            if finished && let Some(choice) = self.choices.get_mut(position) {
+                choice.pause_all(&mut self.reading);
+            }
+        }
+        if self.reading.holding {
+            carries.arrays.extend(chunk.arrays.iter().map(|(json, entries)| {
+                redaction::Array {
+                    json: json.clone(),
+                    entries: chunk
+                        .pieces
+                        .get(entries.clone())
+                        .unwrap_or_default()
+                        .iter()
+                        .map(|piece| piece.json.clone())
+                        .collect(),
+                }
+            }));
+        }
+        if chunk.done {
+            self.finish_choices();
+        }
+    }
+
+    fn read_pieces(&mut self, chunk: &Chunk<'_>, carries: &mut Carries) {
+        for pieces in chunk.pieces.chunk_by(|left, right| left.choice == right.choice) {
+            let Some(first) = pieces.first() else { continue };
+            if let Some(position) = self.choice(first.choice)
+                && let Some(choice) = self.choices.get_mut(position)
+            {
+                choice.take(&mut self.reading, pieces, &mut carries.leaves);
+            } else {
+                let bytes = pieces.iter().map(|piece| piece.text.len() as u64).sum();
+                carries.unscanned.push((None, UnscannedReason::Field, bytes));
+                self.unreadable = true;
+            }
+        }
+    }
+
+    fn note_opaque(&mut self, index: u32, kind: Opaque, bytes: usize, carries: &mut Carries) {
+        let (channel, reason) = match kind {
+            Opaque::Field => (None, UnscannedReason::Field),
+            Opaque::Encrypted => (Some(Channel::Thinking), UnscannedReason::Encrypted),
+            Opaque::Media => (Some(Channel::Answer), UnscannedReason::Media),
+        };
+        carries.unscanned.push((channel, reason, bytes as u64));
+        if channel.is_some()
+            && let Some(position) = self.choice(index)
+            && let Some(choice) = self.choices.get_mut(position)
+        {
+            choice.unjudged = true;
+        }
+    }
+
+    /// The position of the choice with this index; none past the limit.
+    fn choice(&mut self, index: u32) -> Option<usize> {
+        if let Some(position) = self.choices.iter().position(|choice| choice.index == index) {
+            return Some(position);
+        }
+        let position = self.choices.len();
+        if position >= self.plan().settings().limits.choices {
+            return None;
+        }
+        let choice = Choice::new(index, position, &self.reading.plan);
+        self.choices.push(choice);
+        Some(position)
+    }
+
+    fn finish_choices(&mut self) {
+        for choice in &mut self.choices {
+            choice.finish(&mut self.reading);
+        }
+    }
+
+    // --- what leaves ---
+
+    /// Takes a frame that was read: in enforce mode it waits its turn, else the shell has forwarded it already.
+    fn hold_frame(&mut self, now: Instant, frame: HeldFrame) {
+        if self.reading.holding {
+            self.hold.push(frame);
+            self.act(now);
+        } else {
+            for &(channel, reason, bytes) in &frame.unscanned {
+                self.note_unscanned(channel, reason, bytes);
+            }
+        }
+    }
+
+    /// Bytes that nobody can read: counted, and in enforce mode blocked unless policy lets them pass.
+    fn pass_unread(&mut self, now: Instant, frame: Frame, reason: UnscannedReason) {
+        self.unreadable = true;
+        let mut held = HeldFrame::new(frame, now);
+        held.unscanned.push((None, reason, held.frame.raw.len() as u64));
+        if self.reading.holding && self.plan().policy().on_unscanned == OnUnscanned::Block {
+            return self.fail_closed();
+        }
+        self.hold_frame(now, held);
+    }
+
+    /// Carries out what was found, then lets go whatever is decided.
+    fn act(&mut self, now: Instant) {
+        if !self.reading.holding || self.ended {
+            return;
+        }
+        if self.reading.blocked {
+            self.action = Action::Block;
+            return self.stop();
+        }
+        while let Some(frame) = self.hold.pop_decided(&self.choices) {
+            self.release(now, &frame);
+            if self.ended {
+                return;
+            }
+        }
+        if self.delivery == Delivery::Held
+            && self.hold.bytes() > self.plan().settings().hold.max_bytes
+        {
+            self.stop_holding(now);
+        }
+    }
+
+    fn release(&mut self, now: Instant, held: &HeldFrame) {
+        let Some((bytes, redacted)) = held.bytes(&self.choices) else {
+            // A text that must be masked and cannot be: nothing of it may leave.
+            self.action = Action::Block;
+            return self.stop();
+        };
+        if redacted {
+            self.action = self.action.max(Action::Redact);
+        }
+        for leaf in &held.leaves {
+            if let Shows::Source { source, span } = &leaf.shows
+                && let Some(choice) = self.choices.get_mut(leaf.choice)
+                && let Some(source) = choice.sources.get_mut(*source)
+            {
+                source.released = source.released.max(span.end);
+            }
+        }
+        for &(position, finished) in &held.names {
+            if let Some(choice) = self.choices.get_mut(position) {
+                choice.named = true;
+                choice.finished |= finished;
+            }
+        }
+        for &(channel, reason, bytes) in &held.unscanned {
+            self.note_unscanned(channel, reason, bytes);
+        }
+        self.usage_sent |= held.tells_usage;
+        let waited = now.saturating_duration_since(held.arrived);
+        if !waited.is_zero() {
+            self.holds.push((held.waited_for.unwrap_or(HoldReason::Rules), waited));
+        }
+        self.effects.push_back(Effect::Forward(bytes));
+    }
+
+    /// Frames have waited too long, or are too many.
+    fn stop_holding(&mut self, now: Instant) {
+        match self.plan().settings().hold.on_deadline {
+            OnDeadline::Block => self.fail_closed(),
+            OnDeadline::Release => {
+                self.action = self.action.max(Action::FailOpen);
+                while let Some(mut frame) = self.hold.pop() {
+                    let undecided = frame.leaves.iter().map(|leaf| leaf.json.len() as u64).sum();
+                    frame.unscanned.push((None, UnscannedReason::Deadline, undecided));
+                    self.unreadable = true;
+                    self.release(now, &frame);
+                }
+            }
+        }
+    }
+
+    fn fail_closed(&mut self) {
+        self.action = Action::FailClosed;
+        if self.delivery == Delivery::Whole {
+            self.hold.clear();
+            self.ended = true;
+            let message = "the upstream's response could not be inspected";
+            let body =
+                refusal::error_body(message, "upstream_error", None, "uninspectable_response");
+            self.effects.push_back(Effect::Respond(json_response(502, body)));
+        } else {
+            self.stop();
+        }
+    }
+
+    /// Ends the exchange with a refusal; what was held is dropped.
+    fn stop(&mut self) {
+        self.finish_choices();
+        self.hold.clear();
+        self.ended = true;
+        let effect = match self.delivery {
+            Delivery::Whole => {
+                self.effects.clear();
+                Effect::Respond(json_response(200, self.whole_refusal()))
+            }
+            Delivery::Held | Delivery::AsRead => Effect::Stop(self.stream_refusal()),
+        };
+        self.effects.push_back(effect);
+    }
+
+    fn stream_refusal(&self) -> Bytes {
+        let mut ends: Vec<refusal::ChoiceEnd> = self
+            .choices
+            .iter()
+            .filter(|choice| !choice.finished)
+            .map(|choice| refusal::ChoiceEnd {
+                index: choice.index,
+                role: !choice.named,
+                notice: self.notice_for(choice),
+            })
+            .collect();
+        if self.choices.is_empty() {
+            let notice = Some(self.plan().notice().to_owned());
+            ends.push(refusal::ChoiceEnd { index: 0, role: true, notice });
+        }
+        ends.sort_by_key(|end| end.index);
+        let usage = self.usage.as_deref().filter(|_| self.wants_usage && !self.usage_sent);
+        refusal::stream_end(self.dialect, &self.refusal_identity(), &ends, usage)
+    }
+
+    /// The notice, unless answer text was sent. Where content itself is inside the thinking, the tag is closed
+    /// first, so that the notice is read as the answer.
+    fn notice_for(&self, choice: &Choice) -> Option<String> {
+        if choice.answer_sent() {
+            return None;
+        }
+        let notice = self.plan().notice();
+        Some(
+            choice
+                .tag_to_close()
+                .map_or_else(|| notice.to_owned(), |tag| format!("{tag}\n\n{notice}")),
+        )
+    }
+
+    fn whole_refusal(&self) -> Bytes {
+        let mut indices: Vec<u32> = self.choices.iter().map(|choice| choice.index).collect();
+        indices.sort_unstable();
+        if indices.is_empty() {
+            indices.push(0);
+        }
+        refusal::whole_body(
+            self.dialect,
+            &self.refusal_identity(),
+            &indices,
+            self.plan().notice(),
+            self.usage.as_deref(),
+        )
+    }
+
+    fn refusal_identity(&self) -> refusal::Identity {
+        let prefix = if self.dialect == Dialect::OpenAiCompletions { "cmpl-" } else { "chatcmpl-" };
+        let id = format!("{prefix}{}", self.identity.id);
+        let model = self.model.as_deref().unwrap_or_default();
+        refusal::Identity::of(&self.envelope.borrow(), &id, self.identity.created, model)
+    }
+
+    fn note_unscanned(&mut self, channel: Option<Channel>, reason: UnscannedReason, bytes: u64) {
+        *self.unscanned.entry((channel, reason)).or_default() += bytes;
+    }
+
+    /// The mode that the exchange runs under.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.plan().policy().mode
+    }
+}
+
+/// What a frame carries, while it is read.
+#[derive(Debug, Default)]
+struct Carries {
+    leaves: Vec<Leaf>,
+    arrays: Vec<redaction::Array>,
+    names: Vec<(usize, bool)>,
+    unscanned: Vec<(Option<Channel>, UnscannedReason, u64)>,
+    tells_usage: bool,
+}
+
+// === impl Carries ===
+
+impl Carries {
+    fn of(self, frame: Frame, arrived: Instant) -> HeldFrame {
+        let Self { leaves, arrays, names, unscanned, tells_usage } = self;
+        HeldFrame {
+            leaves,
+            arrays,
+            names,
+            unscanned,
+            tells_usage,
+            ..HeldFrame::new(frame, arrived)
+        }
+    }
+}
+
+// === impl OwnedEnvelope ===
+
+impl OwnedEnvelope {
+    /// Keeps the first values that say something (Azure's first chunk has an empty id).
+    fn keep(&mut self, envelope: &Envelope<'_>) {
+        let names = [
+            (&mut self.id, envelope.id),
+            (&mut self.created, envelope.created),
+            (&mut self.model, envelope.model),
+        ];
+        for (kept, value) in names {
+            if kept.is_none()
+                && let Some(value) = value.filter(|value| !matches!(*value, "\"\"" | "null" | "0"))
+            {
+                *kept = Some(value.to_owned());
+            }
+        }
+    }
+
+    fn borrow(&self) -> Envelope<'_> {
+        Envelope {
+            id: self.id.as_deref(),
+            created: self.created.as_deref(),
+            model: self.model.as_deref(),
+            object: None,
+        }
+    }
+}
+
+fn dialect_of(envelope: &Envelope<'_>) -> Dialect {
+    if envelope.object.is_some_and(|object| object.contains("text_completion")) {
+        Dialect::OpenAiCompletions
+    } else {
+        Dialect::OpenAiChat
+    }
+}
+
+fn json_response(status: u16, body: Bytes) -> LocalResponse {
+    LocalResponse { status, content_type: "application/json", body }
+}

@@ -1,0 +1,239 @@
+//! What the exchanges of a route share.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    channel::{Channel, ThinkingStart},
+    policy::{Mode, Policy, Verdict},
+    rules::{Kind, Rule, RuleIndex, RuleSet, Watch},
+};
+
+/// The notice that a client reads in place of what was stopped.
+pub const DEFAULT_NOTICE: &str = "This response was stopped by a safety policy.";
+
+/// What replaces a redacted span.
+pub const MASK: &str = "[redacted]";
+
+/// Sizes that no exchange may exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request body that are kept for inspection, default 32 MiB.
+    pub request_bytes: usize,
+    /// Bytes of one frame (an event, a line, a whole body), default 4 MiB.
+    pub frame_bytes: usize,
+    /// Choices of one exchange, default 128.
+    pub choices: usize,
+    /// Tool calls of one choice, default 128.
+    pub tool_calls: usize,
+}
+
+/// What may be held back, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Bytes of frames held per stream, default 256 KiB.
+    pub max_bytes: usize,
+    /// The longest that a frame may wait for a detector, default 60 s. Tool calls and whole bodies, which wait
+    /// for their own end, are bounded by their size alone.
+    pub deadline: Duration,
+    /// What happens then, and when `max_bytes` is exceeded.
+    pub on_deadline: OnDeadline,
+}
+
+/// What happens to frames that were held too long, or too many.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDeadline {
+    /// The exchange is ended with a refusal (`fail_closed`).
+    #[default]
+    Block,
+    /// They are released (`fail_open`), and recorded so.
+    Release,
+}
+
+/// The settings of a route beside its rules and its policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Sizes.
+    pub limits: Limits,
+    /// Hold-back.
+    pub hold: Hold,
+    /// How content begins.
+    pub thinking: ThinkingStart,
+    /// The text of a refusal; [`DEFAULT_NOTICE`] where absent.
+    pub notice: Option<String>,
+    /// Whether the whole prompt is inspected, and not only what is new since the last assistant turn.
+    pub whole_prompt: bool,
+}
+
+/// What a text is known to be while it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Label {
+    /// Text of this channel.
+    Known(Channel),
+    /// Thinking or answer: read under the rules of both, the stricter mode winning.
+    Undecided,
+}
+
+/// What the exchanges of a route share: rules, decisions, sizes.
+#[derive(Debug)]
+pub struct Plan {
+    rules: Arc<RuleSet>,
+    policy: Policy,
+    settings: Settings,
+    watches: [Arc<Watch>; 6],
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { request_bytes: 32 << 20, frame_bytes: 4 << 20, choices: 128, tool_calls: 128 }
+    }
+}
+
+// === impl Hold ===
+
+impl Default for Hold {
+    fn default() -> Self {
+        Self {
+            max_bytes: 256 << 10,
+            deadline: Duration::from_secs(60),
+            on_deadline: OnDeadline::default(),
+        }
+    }
+}
+
+// === impl Label ===
+
+impl Label {
+    const ALL: [Self; 6] = [
+        Self::Known(Channel::Prompt),
+        Self::Known(Channel::Thinking),
+        Self::Known(Channel::Answer),
+        Self::Known(Channel::ToolCall),
+        Self::Known(Channel::Refusal),
+        Self::Undecided,
+    ];
+
+    /// The channels whose rules read the text.
+    pub(super) const fn channels(self) -> &'static [Channel] {
+        match self {
+            Self::Known(Channel::Prompt) => &[Channel::Prompt],
+            Self::Known(Channel::Thinking) => &[Channel::Thinking],
+            Self::Known(Channel::Answer) => &[Channel::Answer],
+            Self::Known(Channel::ToolCall) => &[Channel::ToolCall],
+            Self::Known(Channel::Refusal) => &[Channel::Refusal],
+            Self::Undecided => &[Channel::Thinking, Channel::Answer],
+        }
+    }
+
+    /// The channel that the text is counted to; undecided text is answer at the end.
+    pub(super) const fn channel(self) -> Channel {
+        match self {
+            Self::Known(channel) => channel,
+            Self::Undecided => Channel::Answer,
+        }
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Compiles what a route's exchanges share.
+    #[must_use]
+    pub fn new(rules: Arc<RuleSet>, policy: Policy, settings: Settings) -> Self {
+        let watches = Label::ALL.map(|label| {
+            Arc::new(Watch::new(
+                &rules,
+                &|rule| mode_of(&policy, label, rule) != Mode::Off,
+                &|rule| {
+                    mode_of(&policy, label, rule) == Mode::Enforce
+                        && verdict_of(&policy, rule) >= Verdict::Redact
+                },
+            ))
+        });
+        Self { rules, policy, settings, watches }
+    }
+
+    /// The operator's decisions.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Sizes, hold-back and the rest.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The text of a refusal.
+    #[must_use]
+    pub fn notice(&self) -> &str {
+        self.settings.notice.as_deref().unwrap_or(DEFAULT_NOTICE)
+    }
+
+    pub(super) fn watch(&self, label: Label) -> &Arc<Watch> {
+        let [prompt, thinking, answer, tool_call, refusal, undecided] = &self.watches;
+        match label {
+            Label::Known(Channel::Prompt) => prompt,
+            Label::Known(Channel::Thinking) => thinking,
+            Label::Known(Channel::Answer) => answer,
+            Label::Known(Channel::ToolCall) => tool_call,
+            Label::Known(Channel::Refusal) => refusal,
+            Label::Undecided => undecided,
+        }
+    }
+
+    pub(super) fn rule(&self, index: RuleIndex) -> Option<&Rule> {
+        self.rules.rules().get(index.0 as usize)
+    }
+
+    /// What policy concludes of a match of `rule`, and the mode that holds for it in a text of this label.
+    pub(super) fn judge(&self, label: Label, rule: &Rule) -> (Verdict, Mode) {
+        (verdict_of(&self.policy, rule), mode_of(&self.policy, label, rule))
+    }
+
+    /// Whether anything reads the channel's text.
+    pub(super) fn reads(&self, channel: Channel) -> bool {
+        self.policy.mode_of(channel, None) != Mode::Off
+            || self
+                .policy
+                .categories
+                .keys()
+                .any(|&category| self.policy.mode_of(channel, Some(category)) != Mode::Off)
+    }
+
+    /// Whether some match in a response may be carried out.
+    pub(super) fn enforces_responses(&self) -> bool {
+        [Channel::Thinking, Channel::Answer, Channel::ToolCall, Channel::Refusal]
+            .into_iter()
+            .any(|channel| self.policy.may_enforce(channel))
+    }
+
+    /// Whether some rule may redact or block in a tool call's arguments.
+    pub(super) fn holds_tool_calls(&self) -> bool {
+        let label = Label::Known(Channel::ToolCall);
+        self.rules.rules().iter().any(|rule| {
+            let (verdict, mode) = self.judge(label, rule);
+            mode == Mode::Enforce && verdict >= Verdict::Redact
+        })
+    }
+}
+
+/// The mode for matches of `rule`: off where the rule does not look; the stricter of two channels.
+fn mode_of(policy: &Policy, label: Label, rule: &Rule) -> Mode {
+    let looked_at = label.channels().iter().filter(|channel| rule.channels.contains(channel));
+    looked_at.map(|&channel| policy.mode_of(channel, rule.category)).max().unwrap_or(Mode::Off)
+}
+
+fn verdict_of(policy: &Policy, rule: &Rule) -> Verdict {
+    match rule.kind {
+        Kind::Risk => policy.verdict_of(rule.severity, rule.category, rule.action),
+        Kind::SafetyThinking | Kind::Rationalisation | Kind::Refusal => Verdict::Pass,
+    }
+}

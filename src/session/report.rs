@@ -1,0 +1,371 @@
+//! What an exchange has shown: channels, findings, outcome, counts.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    channel::Channel,
+    dialect::chunk::Source,
+    policy::{Action, Verdict},
+    record::{ByteCounts, ChannelReport, ChoiceReport, ExchangeReport, Finding},
+    rules::{Kind, Severity},
+    trace::{Evidence, Outcome, Prompt},
+};
+
+use super::{
+    choice::Choice,
+    machine::{Keep, Session},
+    plan::{Label, Plan},
+    text_stream::{Found, TextStream},
+};
+
+/// The report of a session that has ended.
+pub(super) fn report(session: &Session, as_read: bool) -> ExchangeReport {
+    let plan = &session.reading.plan;
+    let prompt_findings: Vec<Finding> =
+        session.prompt.iter().flat_map(|text| findings_of(plan, text, 0, 0)).collect();
+    let prompt = session
+        .prompt
+        .as_ref()
+        .map(|text| channel_report(Channel::Prompt, &[text], &prompt_findings, session.keep));
+    let mut choices: Vec<ChoiceReport> = session
+        .choices
+        .iter()
+        .map(|choice| choice_report(session, choice, prompt.as_ref()))
+        .collect();
+    choices.sort_by_key(|choice| choice.index);
+    let found = choices.iter().flat_map(|choice| &choice.findings).chain(&prompt_findings);
+    let verdict = found.map(|finding| finding.verdict).max().unwrap_or_default();
+    ExchangeReport {
+        dialect: session.dialect,
+        mode: session.mode(),
+        model: session.model.clone(),
+        upstream_error: session.upstream_error,
+        choices,
+        prompt,
+        prompt_findings,
+        verdict,
+        action: session.action,
+        would: would(session.action, verdict),
+        bytes: totals(session, as_read),
+        usage: session.usage.clone(),
+    }
+}
+
+/// What enforcement would have done.
+fn would(action: Action, verdict: Verdict) -> Action {
+    match (action, verdict) {
+        (Action::Forward, Verdict::Block) => Action::Block,
+        (Action::Forward, Verdict::Redact) => Action::Redact,
+        (action, _) => action,
+    }
+}
+
+fn choice_report(
+    session: &Session,
+    choice: &Choice,
+    prompt: Option<&ChannelReport>,
+) -> ChoiceReport {
+    let plan = &session.reading.plan;
+    let mut findings = Vec::new();
+    let mut report = |channel: Channel| {
+        let texts: Vec<&TextStream> =
+            choice.texts.iter().filter(|text| text.label.channel() == channel).collect();
+        let begin = findings.len();
+        let (mut bytes, mut chars) = (0, 0);
+        for text in &texts {
+            if text.repeat {
+                findings.extend(findings_of(plan, text, 0, 0));
+            } else {
+                findings.extend(findings_of(plan, text, bytes, chars));
+                bytes += text.bytes();
+                chars += text.chars();
+            }
+        }
+        channel_report(channel, &texts, findings.get(begin..).unwrap_or_default(), session.keep)
+    };
+    let thinking = report(Channel::Thinking);
+    let answer = report(Channel::Answer);
+    let refusal = report(Channel::Refusal);
+    let tool_call = report(Channel::ToolCall);
+    let unjudged = choice.unjudged || session.unreadable;
+    let evidence = evidence(
+        &Judged {
+            prompt,
+            thinking: &thinking,
+            answer: &answer,
+            refusal: &refusal,
+            tool_call: &tool_call,
+        },
+        &findings,
+        unjudged,
+    );
+    findings.sort_by_key(|finding| (finding.channel, finding.end, finding.start));
+    ChoiceReport {
+        index: choice.index,
+        prompt: prompt.cloned(),
+        outcome: Outcome::of(&evidence),
+        harm: harm(&findings),
+        override_char: override_char(&findings),
+        thinking,
+        answer,
+        refusal,
+        tool_call,
+        health: Vec::new(),
+        findings,
+    }
+}
+
+/// A choice's channels.
+struct Judged<'r> {
+    prompt: Option<&'r ChannelReport>,
+    thinking: &'r ChannelReport,
+    answer: &'r ChannelReport,
+    refusal: &'r ChannelReport,
+    tool_call: &'r ChannelReport,
+}
+
+fn evidence(judged: &Judged<'_>, findings: &[Finding], unjudged: bool) -> Evidence {
+    let Judged { prompt, thinking, answer, refusal, tool_call } = judged;
+    let unsafe_in = |channel: &ChannelReport| channel.verdict >= Verdict::Flag;
+    let safety = first_start(findings, |finding| {
+        finding.kind == Kind::SafetyThinking && finding.channel == Channel::Thinking
+    });
+    let unsafe_thinking = first_start(findings, |finding| {
+        finding.channel == Channel::Thinking && finding.verdict >= Verdict::Flag
+    });
+    Evidence {
+        prompt: match prompt {
+            None => Prompt::Unknown,
+            Some(prompt) if unsafe_in(prompt) => Prompt::Risky,
+            Some(_) => Prompt::Harmless,
+        },
+        thinking: thinking.chars > 0,
+        thinking_unsafe: unsafe_in(thinking),
+        answer: answer.chars + tool_call.chars + refusal.chars > 0,
+        answer_unsafe: unsafe_in(answer) || unsafe_in(tool_call),
+        refusal: refusal.chars > 0 || answer.refusal > 0.0,
+        safety_thinking: safety.is_some(),
+        safety_thinking_first: match (safety, unsafe_thinking) {
+            (Some(safety), Some(risk)) => safety < risk,
+            (safety, None) => safety.is_some(),
+            (None, Some(_)) => false,
+        },
+        unjudged,
+    }
+}
+
+fn first_start(findings: &[Finding], wanted: impl Fn(&Finding) -> bool) -> Option<u64> {
+    findings.iter().filter(|finding| wanted(finding)).map(|finding| finding.start_char).min()
+}
+
+/// How actionable what came out is: by the gravest flagged finding in what the model wrote.
+fn harm(findings: &[Finding]) -> u8 {
+    let written = findings.iter().filter(|finding| {
+        finding.verdict >= Verdict::Flag
+            && matches!(finding.channel, Channel::Answer | Channel::ToolCall)
+    });
+    written.map(|finding| finding.severity).max().map_or(0, |severity| match severity {
+        Severity::Info => 0,
+        Severity::Low => 1,
+        Severity::Medium => 2,
+        Severity::High => 3,
+        Severity::Critical => 4,
+    })
+}
+
+/// Where the model talks itself past the risk that it has seen.
+fn override_char(findings: &[Finding]) -> Option<u64> {
+    let in_thinking = |kind: Kind| {
+        findings
+            .iter()
+            .filter(move |finding| finding.kind == kind && finding.channel == Channel::Thinking)
+    };
+    let safety = in_thinking(Kind::SafetyThinking).map(|finding| finding.end_char).min()?;
+    in_thinking(Kind::Rationalisation)
+        .filter(|finding| finding.start_char >= safety)
+        .map(|finding| finding.end_char)
+        .min()
+}
+
+fn channel_report(
+    channel: Channel,
+    texts: &[&TextStream],
+    findings: &[Finding],
+    keep: Keep,
+) -> ChannelReport {
+    let own = || texts.iter().filter(|text| !text.repeat);
+    let kept: Option<String> =
+        keep.text.then(|| own().filter_map(|text| text.kept.as_deref()).collect());
+    let flagged = findings.iter().filter(|finding| finding.verdict >= Verdict::Flag);
+    let safety = || findings.iter().filter(|finding| finding.kind == Kind::SafetyThinking);
+    let refusals = || findings.iter().filter(|finding| finding.kind == Kind::Refusal);
+    let chars = own().map(|text| text.chars()).sum();
+    let says_refusal = channel == Channel::Refusal && chars > 0;
+    ChannelReport {
+        chars,
+        risk: risk(findings),
+        verdict: findings.iter().map(|finding| finding.verdict).max().unwrap_or_default(),
+        first_flag_char: flagged.map(|finding| finding.end_char).min(),
+        text_sha256: kept.as_deref().map(sha256),
+        safety_thinking: safety().map(|finding| finding.score).fold(0.0, f64::max),
+        first_safety_thinking_char: safety().map(|finding| finding.end_char).min(),
+        refusal: if says_refusal {
+            1.0
+        } else {
+            refusals().map(|finding| finding.score).fold(0.0, f64::max)
+        },
+        risk_at: keep.trajectory.then(|| trajectory(findings)),
+        text: kept,
+    }
+}
+
+/// The chance that at least one of the rules that matched is right, each counted once.
+fn risk(findings: &[Finding]) -> f64 {
+    let mut scores: BTreeMap<&str, f64> = BTreeMap::new();
+    for finding in findings.iter().filter(|finding| finding.kind == Kind::Risk) {
+        let score = scores.entry(&finding.id).or_default();
+        *score = score.max(finding.score);
+    }
+    1.0 - scores.values().map(|score| 1.0 - score).product::<f64>()
+}
+
+fn trajectory(findings: &[Finding]) -> Vec<(u64, f64)> {
+    let mut findings: Vec<Finding> =
+        findings.iter().filter(|finding| finding.kind == Kind::Risk).cloned().collect();
+    findings.sort_by_key(|finding| finding.end_char);
+    let mut rises: Vec<(u64, f64)> = Vec::new();
+    for count in 1..=findings.len() {
+        let Some(seen) = findings.get(..count) else { break };
+        let at = seen.last().map_or(0, |finding| finding.end_char);
+        let risk = risk(seen);
+        match rises.last_mut() {
+            Some((char, last)) if *char == at => *last = risk,
+            Some((_, last)) if *last >= risk => {}
+            _ => rises.push((at, risk)),
+        }
+    }
+    rises
+}
+
+fn sha256(text: &str) -> String {
+    let mut digits = String::with_capacity(64);
+    for byte in Sha256::digest(text.as_bytes()) {
+        // Writing to a string cannot fail.
+        let _ = write!(digits, "{byte:02x}");
+    }
+    digits
+}
+
+/// The findings of a text whose first byte stands at `bytes` of its channel, its first character at `chars`.
+fn findings_of<'t>(
+    plan: &'t Plan,
+    text: &'t TextStream,
+    bytes: u64,
+    chars: u64,
+) -> impl Iterator<Item = Finding> + 't {
+    text.found.iter().filter_map(move |found| finding(plan, text, found, bytes, chars))
+}
+
+fn finding(
+    plan: &Plan,
+    text: &TextStream,
+    found: &Found,
+    bytes: u64,
+    chars: u64,
+) -> Option<Finding> {
+    let rule = plan.rule(found.at.rule)?;
+    Some(Finding {
+        detector: "rules",
+        id: rule.id.clone(),
+        kind: rule.kind,
+        category: rule.category,
+        severity: rule.severity,
+        channel: text.label.channel(),
+        start: found.at.start + bytes,
+        end: found.at.end + bytes,
+        start_char: found.at.start_char + chars,
+        end_char: found.at.end_char + chars,
+        score: rule.weight,
+        repeat: text.repeat,
+        verdict: found.verdict,
+    })
+}
+
+/// Findings that were not told yet. Those of undecided text wait until it is known for what it is.
+pub(super) fn new_findings(session: &mut Session) -> Vec<Finding> {
+    let plan = std::sync::Arc::clone(&session.reading.plan);
+    let texts = session.choices.iter_mut().flat_map(|choice| &mut choice.texts);
+    let mut findings = Vec::new();
+    for text in texts.chain(&mut session.prompt) {
+        if text.label == Label::Undecided && !text.repeat {
+            continue;
+        }
+        let new = text.found.get(text.counted..).unwrap_or_default();
+        findings.extend(new.iter().filter_map(|found| finding(&plan, text, found, 0, 0)));
+        text.counted = text.found.len();
+    }
+    findings
+}
+
+/// Bytes by what became of them so far. `as_read` says that all that was read was written, too.
+pub(super) fn totals(session: &Session, as_read: bool) -> ByteCounts {
+    let plan = &session.reading.plan;
+    let mut counts = ByteCounts { unscanned: session.unscanned.clone(), ..ByteCounts::default() };
+    for (&(channel, _), &bytes) in &session.unscanned {
+        *counts.released.entry(channel).or_default() += bytes;
+    }
+    let mut count = |channel: Channel, read: u64, released: u64| {
+        if plan.reads(channel) {
+            *counts.scanned.entry(channel).or_default() += read;
+        } else if released > 0 {
+            let off = (Some(channel), crate::record::UnscannedReason::ModeOff);
+            *counts.unscanned.entry(off).or_default() += released;
+        }
+        *counts.released.entry(Some(channel)).or_default() += released;
+    };
+    if let Some(prompt) = &session.prompt {
+        let sent = session.action != Action::Block || !session.choices.is_empty();
+        count(Channel::Prompt, prompt.bytes(), if sent { prompt.bytes() } else { 0 });
+    }
+    for choice in &session.choices {
+        for source in &choice.sources {
+            for run in source.runs() {
+                let Some(text) =
+                    choice.texts.get(run.text).filter(|text| is_counted(text, source.kind))
+                else {
+                    continue;
+                };
+                let released =
+                    if as_read { run.length } else { overlap(run.at, run.length, source.released) };
+                count(text.label.channel(), run.length, released);
+            }
+        }
+    }
+    counts
+}
+
+/// Repeats are not counted twice; undecided text is counted once it is known for what it is.
+fn is_counted(text: &TextStream, kind: Source) -> bool {
+    !text.repeat && (text.label != Label::Undecided || kind != Source::Content)
+}
+
+fn overlap(at: u64, length: u64, released: u64) -> u64 {
+    released.saturating_sub(at).min(length)
+}
+
+/// What `now` has more than `before`.
+pub(super) fn difference(now: &ByteCounts, before: &ByteCounts) -> ByteCounts {
+    fn less<K: Copy + Ord>(now: &BTreeMap<K, u64>, before: &BTreeMap<K, u64>) -> BTreeMap<K, u64> {
+        let more = now.iter().map(|(key, bytes)| {
+            (*key, bytes.saturating_sub(before.get(key).copied().unwrap_or(0)))
+        });
+        more.filter(|(_, bytes)| *bytes > 0).collect()
+    }
+    ByteCounts {
+        scanned: less(&now.scanned, &before.scanned),
+        released: less(&now.released, &before.released),
+        unscanned: less(&now.unscanned, &before.unscanned),
+    }
+}

@@ -1,0 +1,114 @@
+//! One text that is matched as a whole: its matcher, its label, its findings.
+
+use std::sync::Arc;
+
+use crate::{
+    policy::{Mode, Verdict},
+    rules::{RuleMatch, StreamMatcher},
+};
+
+use super::plan::{Label, Plan};
+
+/// One text of a choice (or the prompt).
+#[derive(Debug)]
+pub(super) struct TextStream {
+    pub(super) label: Label,
+    /// The text repeats or accompanies a channel's text rather than being it.
+    pub(super) repeat: bool,
+    pub(super) found: Vec<Found>,
+    /// The text, where it is asked for.
+    pub(super) kept: Option<String>,
+    /// The first byte that is not white space.
+    pub(super) first_text: Option<u64>,
+    matcher: StreamMatcher,
+    /// Matched as if the text ended here; it may go on all the same.
+    paused: bool,
+    /// Findings already handed to the metrics.
+    pub(super) counted: usize,
+}
+
+/// A match with what policy concluded of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub(super) at: RuleMatch,
+    pub(super) verdict: Verdict,
+    pub(super) mode: Mode,
+}
+
+/// Findings that are compared, so that what a pause has found is not found again behind it.
+const KNOWN_AT_A_PAUSE: usize = 32;
+
+// === impl TextStream ===
+
+impl TextStream {
+    pub(super) fn new(plan: &Arc<Plan>, label: Label, repeat: bool, keep_text: bool) -> Self {
+        Self {
+            label,
+            repeat,
+            found: Vec::new(),
+            kept: keep_text.then(String::new),
+            first_text: None,
+            matcher: StreamMatcher::new(plan.watch(label)),
+            paused: false,
+            counted: 0,
+        }
+    }
+
+    /// Reads on; gives back how many findings are new.
+    pub(super) fn push(&mut self, plan: &Plan, text: &str, scratch: &mut Vec<RuleMatch>) -> usize {
+        self.paused = false;
+        if self.first_text.is_none() {
+            let blank = text.len() - text.trim_start().len();
+            self.first_text = (blank < text.len()).then(|| self.bytes() + blank as u64);
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.push_str(text);
+        }
+        self.matcher.push(text, scratch);
+        self.judge(plan, scratch)
+    }
+
+    /// Decides what is still open as if the text ended here; gives back how many findings are new.
+    ///
+    /// Servers end a text in many ways (a close tag, another field, a finish reason) and some go on after it:
+    /// the matcher's state is kept, so that a match across the pause is still found.
+    pub(super) fn pause(&mut self, plan: &Plan, scratch: &mut Vec<RuleMatch>) -> usize {
+        if std::mem::replace(&mut self.paused, true) {
+            return 0;
+        }
+        self.matcher.clone().finish(scratch);
+        self.judge(plan, scratch)
+    }
+
+    /// The byte below which no match that may be carried out can begin any more.
+    pub(super) fn watermark(&self) -> u64 {
+        if self.paused { self.matcher.read_bytes() } else { self.matcher.watermark() }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.matcher.read_bytes()
+    }
+
+    pub(super) fn chars(&self) -> u64 {
+        self.matcher.read_chars()
+    }
+
+    /// The findings that the last call added.
+    pub(super) fn newest(&self, count: usize) -> &[Found] {
+        self.found.get(self.found.len().saturating_sub(count)..).unwrap_or_default()
+    }
+
+    fn judge(&mut self, plan: &Plan, scratch: &mut Vec<RuleMatch>) -> usize {
+        let before = self.found.len();
+        for at in scratch.drain(..) {
+            let Some(rule) = plan.rule(at.rule) else { continue };
+            let (verdict, mode) = plan.judge(self.label, rule);
+            let known = self.found.iter().rev().take(KNOWN_AT_A_PAUSE).any(|found| found.at == at);
+            // A text that was undecided when its matcher began is read under both channels' rules.
+            if mode != Mode::Off && !known {
+                self.found.push(Found { at, verdict, mode });
+            }
+        }
+        self.found.len() - before
+    }
+}

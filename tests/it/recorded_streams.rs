@@ -1,0 +1,173 @@
+//! Every recorded body gives the expected thinking, answer and tool arguments, however it is cut.
+//!
+//! The recordings stand in the folder that `THINKGATE_STREAMS` names (`INDEX.jsonl` lists them, `X.expected.json`
+//! says what must come out of `X`); without it, a small sample of our own is read.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use serde_json::Value;
+use thinkgate::{
+    policy::Policy,
+    record::ExchangeReport,
+    rules::RuleSet,
+    session::{BodyEnd, Identity, Keep, Plan, ResponseHead, Session, Settings},
+};
+
+const NATIVE: [&str; 5] = ["anthropic", "openai-responses", "ollama-native", "gemini", "cohere"];
+
+struct Recording {
+    path: PathBuf,
+    body: Bytes,
+    expected: Value,
+}
+
+fn folder() -> PathBuf {
+    std::env::var_os("THINKGATE_STREAMS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/streams"),
+        PathBuf::from,
+    )
+}
+
+fn recordings(wanted: impl Fn(&str) -> bool) -> Vec<Recording> {
+    let folder = folder();
+    let index = fs::read_to_string(folder.join("INDEX.jsonl")).unwrap();
+    let entries = index.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    entries
+        .filter(|entry| wanted(entry["dialect"].as_str().unwrap()))
+        .map(|entry| {
+            let path = folder.join(entry["file"].as_str().unwrap());
+            let mut expected = path.clone().into_os_string();
+            expected.push(".expected.json");
+            Recording {
+                body: fs::read(&path).unwrap().into(),
+                expected: serde_json::from_slice(&fs::read(expected).unwrap()).unwrap(),
+                path,
+            }
+        })
+        .collect()
+}
+
+fn read(plan: &Arc<Plan>, now: Instant, body: &Bytes, cuts: &[usize]) -> ExchangeReport {
+    let keep = Keep { text: true, trajectory: false };
+    let mut session = Session::new(Arc::clone(plan), None, Identity::default()).keeping(keep);
+    session.on_response(&ResponseHead { status: 200, content_type: None, undecodable: false });
+    let mut begin = 0;
+    for end in cuts.iter().copied().chain([body.len()]) {
+        session.on_chunk(now, body.slice(begin..end));
+        begin = end;
+    }
+    session.on_end(now, BodyEnd::Complete);
+    session.report()
+}
+
+type Texts = (u64, String, String, String, String);
+
+fn texts(report: &ExchangeReport) -> Vec<Texts> {
+    let choices = report.choices.iter();
+    choices
+        .map(|choice| {
+            let text = |channel: &thinkgate::record::ChannelReport| {
+                channel.text.clone().unwrap_or_default()
+            };
+            let (thinking, answer) = (text(&choice.thinking), text(&choice.answer));
+            (
+                u64::from(choice.index),
+                thinking,
+                answer,
+                text(&choice.refusal),
+                text(&choice.tool_call),
+            )
+        })
+        .collect()
+}
+
+fn expected(recording: &Recording) -> Vec<Texts> {
+    let choices = recording.expected["choices"].as_array().unwrap();
+    choices
+        .iter()
+        .map(|choice| {
+            let text = |key: &str| choice[key].as_str().unwrap_or_default().to_owned();
+            (
+                choice["index"].as_u64().unwrap(),
+                text("thinking"),
+                text("answer"),
+                text("refusal"),
+                text("tool_arguments"),
+            )
+        })
+        .collect()
+}
+
+fn plan() -> Arc<Plan> {
+    let rules = Arc::new(RuleSet::empty());
+    Arc::new(Plan::new(rules, Policy::default(), Settings::default()))
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests are outside of the core")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// A small generator, so that a failure can be repeated.
+fn next(state: &mut u64) -> usize {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    usize::try_from(*state >> 33).unwrap()
+}
+
+#[test]
+fn gives_the_expected_texts_whatever_the_cut() {
+    let (plan, now) = (plan(), now());
+    let recordings = recordings(|dialect| !NATIVE.contains(&dialect));
+    assert!(!recordings.is_empty());
+    for recording in recordings {
+        let name = recording.path.display();
+        let (body, expected) = (&recording.body, expected(&recording));
+        let whole = read(&plan, now, body, &[]);
+        assert_eq!(texts(&whole), expected, "{name}");
+        let bytes: Vec<usize> = (1..body.len()).collect();
+        assert_eq!(texts(&read(&plan, now, body, &bytes)), expected, "{name} byte by byte");
+        let step = (body.len() / 300).max(1);
+        for at in (1..body.len()).step_by(step) {
+            assert_eq!(texts(&read(&plan, now, body, &[at])), expected, "{name} cut at {at}");
+        }
+        let mut state = 7;
+        for round in 0..20 {
+            let mut cuts: Vec<usize> =
+                (0..1 + next(&mut state) % 40).map(|_| next(&mut state) % body.len()).collect();
+            cuts.sort_unstable();
+            assert_eq!(
+                texts(&read(&plan, now, body, &cuts)),
+                expected,
+                "{name} random round {round}"
+            );
+        }
+    }
+}
+
+#[test]
+fn counts_other_dialects_as_unscanned() {
+    let (plan, now) = (plan(), now());
+    for recording in recordings(|dialect| NATIVE.contains(&dialect)) {
+        let report = read(&plan, now, &recording.body, &[]);
+        let unscanned: u64 = report.bytes.unscanned.values().sum();
+        assert!(unscanned > 0, "{}", recording.path.display());
+        assert!(report.choices.is_empty(), "{}", recording.path.display());
+    }
+}
+
+#[test]
+fn reads_the_whole_set_quickly() {
+    // Not a measurement: a guard against work that grows with the square of a body.
+    let (plan, now) = (plan(), now());
+    let begin = self::now();
+    for recording in recordings(|_| true) {
+        read(&plan, now, &recording.body, &[]);
+    }
+    assert!(begin.elapsed() < Duration::from_secs(20));
+}
