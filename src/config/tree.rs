@@ -193,24 +193,29 @@ enum RawValue {
     Null,
     Scalar(String),
     List(Vec<Spanned<RawValue>>),
-    Map(Vec<(String, Spanned<RawValue>)>),
+    Map(Vec<(Spanned<String>, Spanned<RawValue>)>),
 }
 
 fn place(path: &Arc<str>, raw: Spanned<RawValue>) -> Node {
-    let origin = Origin::File {
-        path: Arc::clone(path),
-        line: raw.referenced.line(),
-        column: raw.referenced.column(),
-    };
-    let value = match raw.value {
+    let at = raw.referenced;
+    place_at(path, at, raw.value)
+}
+
+/// A value whose place is `at`: of a key's value, where the key stands.
+fn place_at(path: &Arc<str>, at: serde_saphyr::Location, raw: RawValue) -> Node {
+    let origin = Origin::File { path: Arc::clone(path), line: at.line(), column: at.column() };
+    let value = match raw {
         RawValue::Null => Value::Null,
         RawValue::Scalar(text) => Value::Scalar(text),
         RawValue::List(items) => {
             Value::List(items.into_iter().map(|item| place(path, item)).collect())
         }
-        RawValue::Map(entries) => {
-            Value::Map(entries.into_iter().map(|(key, value)| (key, place(path, value))).collect())
-        }
+        RawValue::Map(entries) => Value::Map(
+            entries
+                .into_iter()
+                .map(|(key, value)| (key.value, place_at(path, key.referenced, value.value)))
+                .collect(),
+        ),
     };
     Node { origin, value }
 }

@@ -1,4 +1,27 @@
-//! The integration tests: one binary, a module per concern.
+//! The integration tests: a thinkgate in this process (or the binary), a scripted upstream behind it, bytes compared.
 
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on says so"
+)]
+
+/// The module order of the library, and what its core may name.
+mod architecture;
+/// The command: its output, its exit codes, its signals.
+mod command;
+/// Content codings.
+mod compression;
+/// The configuration file, its errors and its documentation.
+mod configuration;
+/// Peers that break, stall, lie or vanish.
+mod faults;
 /// Recorded response bodies, cut everywhere, give the expected texts.
 mod recorded_streams;
+/// Metrics, audit lines, the operator's listener.
+mod records;
+mod support;
+/// What goes through unchanged.
+mod transparency;

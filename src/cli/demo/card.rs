@@ -173,7 +173,12 @@ impl Card<'_> {
     fn enforce(&mut self, shown: &Shown) {
         match shown.delivery() {
             Delivery::Whole => {
-                self.row("enforce", &vec![(Tone::Good, "passed unchanged".into())]);
+                let action = match shown.enforce.record.action.as_str() {
+                    "forward" => String::new(),
+                    action => format!(", recorded as {}", action.replace('_', " ")),
+                };
+                let line = format!("passed unchanged{action}");
+                self.row("enforce", &vec![(Tone::Good, line)]);
             }
             Delivery::Masked => {
                 let masks = counted(shown.masks(), "span");

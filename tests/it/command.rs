@@ -1,0 +1,239 @@
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+use assert_cmd::cargo::CommandCargoExt;
+use serde_json::Value;
+
+use crate::support::{Client, Script, Signal, Upstream, eventually};
+
+/// A `thinkgate serve` of its own process, killed with the test.
+struct Served {
+    child: Child,
+    line: Value,
+    out: BufReader<ChildStdout>,
+}
+
+// === impl Served ===
+
+impl Served {
+    fn start(mut command: Command) -> Self {
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a process");
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        let line = serde_json::from_str(&line).unwrap_or_else(|_| {
+            let mut text = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+            panic!("no ready line, but {text}");
+        });
+        Self { child, line, out }
+    }
+
+    fn before(upstream: &Upstream) -> Self {
+        let mut command = thinkgate();
+        command.args(["serve", "--upstream", &upstream.url()]);
+        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        Self::start(command)
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.line["listening"].as_str().unwrap().parse().unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    async fn code(&mut self) -> Option<i32> {
+        let mut status = None;
+        eventually("the process' end", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        status.unwrap().code()
+    }
+
+    fn file_descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn thinkgate() -> Command {
+    let mut command = Command::cargo_bin("thinkgate").expect("the binary");
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("THINKGATE_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = thinkgate().args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn says_where_it_listens_in_one_line_and_ends_at_a_signal() {
+    for (name, code) in [("TERM", 143), ("INT", 130)] {
+        let upstream = Upstream::start(Script::answer("text/plain", "ok")).await;
+        let mut served = Served::before(&upstream);
+        let line = &served.line;
+        assert_eq!(line["upstream"], upstream.url());
+        assert_eq!(line["mode"], "shadow");
+        assert_eq!(line["classifier"], "off");
+        assert!(line["rules"].is_u64());
+        assert!(line["admin"].as_str().unwrap().starts_with("127.0.0.1:"));
+        let mut client = Client::connect(served.address()).await;
+        client.chat().await;
+        assert_eq!(client.response().await.text(), "ok");
+        served.signal(name);
+        assert_eq!(served.code().await, Some(code));
+        let mut rest = String::new();
+        served.out.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "", "one line and no more");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finishes_open_exchanges_before_it_ends() {
+    let go_on = Signal::new();
+    let script = Script::stream().chunk("data: 1\n\n").wait(&go_on).chunk("data: 2\n\n").end();
+    let upstream = Upstream::start(script).await;
+    let mut served = Served::before(&upstream);
+    let address = served.address();
+    let mut client = Client::connect(address).await;
+    client.chat().await;
+    client.until("data: 1\n\n").await;
+    served.signal("TERM");
+    eventually("the close of the door", || std::net::TcpStream::connect(address).is_err()).await;
+    go_on.give();
+    client.until("0\r\n\r\n").await;
+    assert_eq!(served.code().await, Some(143));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_it_at_once() {
+    let upstream = Upstream::start(Script::stream().chunk("data: 1\n\n").until_peer_closes()).await;
+    let mut served = Served::before(&upstream);
+    let address = served.address();
+    let mut client = Client::connect(address).await;
+    client.chat().await;
+    client.until("data: 1\n\n").await;
+    served.signal("TERM");
+    eventually("the close of the door", || std::net::TcpStream::connect(address).is_err()).await;
+    served.signal("INT");
+    assert_eq!(served.code().await, Some(143));
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for flags in [
+        ["--listen", &address, "--admin-listen", "127.0.0.1:0"],
+        ["--listen", "127.0.0.1:0", "--admin-listen", &address],
+    ] {
+        let mut arguments = vec!["serve", "--upstream", "http://127.0.0.1:9"];
+        arguments.extend(flags);
+        let (code, out, told) = run(&arguments);
+        assert_eq!(code, Some(70));
+        assert!(told.contains(&address), "{told}");
+        assert_eq!(out, "");
+    }
+}
+
+#[test]
+fn a_broken_configuration_is_told_and_nothing_is_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.yaml");
+    fs::write(&file, "upstream: http://x\ntimeouts:\n  conect: 1s\nrules: [/nowhere.yaml]\n")
+        .unwrap();
+    let file = file.display().to_string();
+    for command in ["serve", "check"] {
+        let (code, out, told) = run(&[command, "--config", &file]);
+        assert_eq!(code, Some(64));
+        assert!(told.contains(&format!("{file}:3:3: timeouts.conect: unknown key")), "{told}");
+        assert_eq!(out, "");
+        if command == "check" {
+            assert!(told.contains("/nowhere.yaml"), "{told}");
+        }
+    }
+    fs::write(&file, "timeouts: {connect: 1s}\n").unwrap();
+    assert_eq!(run(&["check", "--config", &file]), (Some(0), String::new(), String::new()));
+}
+
+#[test]
+fn bad_usage_is_64_and_help_is_0() {
+    assert_eq!(run(&["serve", "--no-such-flag"]).0, Some(64));
+    assert_eq!(run(&["no-such-command"]).0, Some(64));
+    assert_eq!(run(&[]).0, Some(64));
+    assert_eq!(run(&["serve"]).0, Some(64));
+    assert_eq!(run(&["serve", "--upstream", "nowhere"]).0, Some(64));
+    assert_eq!(run(&["--help"]).0, Some(0));
+    assert_eq!(run(&["--version"]).0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn survives_a_lack_of_file_descriptors() {
+    let upstream = Upstream::start(Script::answer("text/plain", "ok").close()).await;
+    let binary = assert_cmd::cargo::cargo_bin("thinkgate");
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "ulimit -n 40; exec \"$0\" serve --upstream \"$1\" --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0",
+    ]);
+    command.arg(binary).arg(upstream.url());
+    let mut served = Served::start(command);
+    let before = served.file_descriptors();
+    let mut crowd = Vec::new();
+    for _ in 0..60 {
+        crowd.push(Client::connect(served.address()).await);
+    }
+    eventually("the last descriptor's use", || served.file_descriptors() >= 39).await;
+    drop(crowd);
+    eventually("the descriptors' return", || served.file_descriptors() <= before).await;
+    let mut client = Client::connect(served.address()).await;
+    client.chat().await;
+    assert_eq!(client.response().await.text(), "ok");
+    served.signal("TERM");
+    assert_eq!(served.code().await, Some(143));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn file_descriptors_return_to_their_start() {
+    let upstream = Upstream::start(Script::stream().chunk("data: 1\n\n").until_peer_closes()).await;
+    let served = Served::before(&upstream);
+    let mut warm = Client::connect(served.address()).await;
+    warm.chat().await;
+    warm.until("data: 1\n\n").await;
+    drop(warm);
+    upstream.cancelled(1).await;
+    let start = served.file_descriptors();
+    let mut clients = Vec::new();
+    for _ in 0..50 {
+        let mut client = Client::connect(served.address()).await;
+        client.chat().await;
+        client.until("data: 1\n\n").await;
+        clients.push(client);
+    }
+    assert!(served.file_descriptors() >= start + 98);
+    drop(clients);
+    upstream.cancelled(51).await;
+    eventually("the descriptors' return", || served.file_descriptors() <= start).await;
+}

@@ -1,0 +1,139 @@
+use std::{fs, path::PathBuf};
+
+use serde_json::Value;
+use thinkgate::record::audit;
+
+use crate::support::{Client, Gate, Script, Upstream, eventually};
+
+/// Every family of the contract, with its type.
+const FAMILIES: [(&str, &str); 21] = [
+    ("requests_total", "counter"),
+    ("request_duration_seconds", "histogram"),
+    ("time_to_first_token_seconds", "histogram"),
+    ("added_delay_seconds", "histogram"),
+    ("scanned_bytes_total", "counter"),
+    ("released_bytes_total", "counter"),
+    ("unscanned_released_bytes_total", "counter"),
+    ("held_bytes", "gauge"),
+    ("hold_seconds", "histogram"),
+    ("classifier_scored_bytes_total", "counter"),
+    ("classifier_duration_seconds", "histogram"),
+    ("classifier_queue_depth", "gauge"),
+    ("classifier_failures_total", "counter"),
+    ("streams_active", "gauge"),
+    ("upstream_errors_total", "counter"),
+    ("audit_dropped_total", "counter"),
+    ("config_last_reload_successful", "gauge"),
+    ("build_info", "gauge"),
+    ("actions_total", "counter"),
+    ("findings_total", "counter"),
+    ("traces_total", "counter"),
+];
+
+/// These have no series before something was seen: their labels are too many to be all there at zero.
+const LATER: [&str; 3] = ["actions_total", "findings_total", "traces_total"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_reads_every_family() {
+    let upstream = Upstream::start(Script::answer("application/json", "{}")).await;
+    let gate = Gate::before(&upstream.url()).await;
+    let mut client = gate.client().await;
+    client.chat().await;
+    client.response().await;
+    let metrics = gate.metrics().await;
+    for (family, kind) in FAMILIES.iter().filter(|(family, _)| !LATER.contains(family)) {
+        let line = format!("# TYPE thinkgate_{family} {kind}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_the_caller_wrote_becomes_a_label() {
+    let upstream = Upstream::start(Script::answer("application/json", "{}")).await;
+    let gate = Gate::before(&upstream.url()).await;
+    let mut client = gate.client().await;
+    client
+        .post("/secret-path/chat/completions?q=secret", r#"{"model":"secret","messages":[]}"#)
+        .await;
+    client.response().await;
+    assert!(!gate.metrics().await.contains("secret"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_listener_knows_its_paths() {
+    let gate = Gate::before("http://127.0.0.1:9").await;
+    let mut client = Client::connect(gate.app().admin()).await;
+    for (path, status) in
+        [("/livez", 200), ("/readyz", 200), ("/metrics", 200), ("/v1/models", 404)]
+    {
+        client.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        assert_eq!(client.response().await.status(), status, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_exchange_is_one_audit_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, key) = (folder.path().join("audit.jsonl"), folder.path().join("key"));
+    fs::write(&key, "a key\n").unwrap();
+    let upstream = Upstream::start(Script::answer("application/json", "{}")).await;
+    let more = format!("audit: {{file: {}, hash_key_file: {}}}", file.display(), key.display());
+    let gate = Gate::configured(&upstream.url(), &more).await;
+    let mut client = gate.client().await;
+    for path in ["/v1/chat/completions", "/v1/chat/completions", "/v1/other"] {
+        client.post(path, "{\"model\":\"m\"}").await;
+        client.response().await;
+    }
+    drop(client);
+    gate.drain().await;
+    let lines: Vec<Value> = fs::read_to_string(&file)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 3);
+    for line in &lines {
+        assert_eq!(line["v"], 1);
+        assert_eq!(line["status"], 200);
+        assert_eq!(line["end"], "complete");
+        assert_eq!(line["route"], "default");
+        assert_eq!(line["mode"], "shadow");
+        assert_eq!(line["hash_key"], "file");
+        assert!(line["started_at"].as_str().unwrap().ends_with('Z'));
+    }
+    assert_ne!(lines[0]["id"], lines[1]["id"]);
+    assert_eq!(lines[0]["prompt_hmac_sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(lines[0]["prompt_hmac_sha256"], lines[1]["prompt_hmac_sha256"]);
+    assert_eq!(lines[2]["prompt_hmac_sha256"], Value::Null);
+    assert_eq!(lines[2]["bytes"]["unscanned_released"]["unknown"]["path"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_audit_disk_drops_lines_and_counts_them() {
+    let upstream = Upstream::start(Script::answer("application/json", "{}")).await;
+    let gate = Gate::configured(&upstream.url(), "audit: {file: /dev/full}").await;
+    let mut client = gate.client().await;
+    for _ in 0..40 {
+        client.chat().await;
+        client.response().await;
+    }
+    let dropped = || async { gate.metric("audit_dropped_total").await.unwrap_or_default() };
+    let metrics = gate.app().metrics();
+    eventually("a dropped line", || {
+        let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+        !text.contains("thinkgate_audit_dropped_total 0\n")
+    })
+    .await;
+    assert!(dropped().await > 0.0);
+}
+
+#[test]
+fn the_published_schema_is_the_lines_own() {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/audit.schema.json"));
+    let current = format!("{}\n", serde_json::to_string_pretty(&audit::schema()).unwrap());
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        fs::write(&path, &current).unwrap();
+    }
+    let published = fs::read_to_string(&path).unwrap();
+    assert_eq!(published, current, "run this test with UPDATE_SCHEMA=1 and commit the file");
+}
