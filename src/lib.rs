@@ -22,6 +22,15 @@
 //! The first nine are the *core*: synchronous, without network, clock, environment or runtime. The rest is
 //! the *shell*: async and thin. ARCHITECTURE.md tells the life of a request.
 
+#![cfg_attr(
+    test,
+    expect(
+        clippy::string_slice,
+        clippy::cast_possible_truncation,
+        reason = "a test that slices wrongly fails, which is what it is for"
+    )
+)]
+
 pub mod wire;
 pub mod dialect;
 pub mod channel;

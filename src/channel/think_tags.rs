@@ -375,19 +375,19 @@ mod tests {
             ("x</thi", "nk>b", "U:x D:Answer A:</thi A:nk>b "),
             ("", " <think>a</think>b", "T:  T:a D:Thinking A:b "),
         ] {
-            let mut seen = String::new();
+            let mut seen: Vec<String> = Vec::new();
             let mut tags = ThinkTags::new(ThinkingStart::Detect);
             let mut emit = |segment: Segment<'_>| match segment {
                 Segment::Text { part, text, .. } => {
-                    seen.push_str(&format!("{}:{text} ", &format!("{part:?}")[..1]));
+                    seen.push(format!("{}:{text} ", &format!("{part:?}")[..1]));
                 }
-                Segment::Decided(part) => seen.push_str(&format!("D:{part:?} ")),
+                Segment::Decided(part) => seen.push(format!("D:{part:?} ")),
             };
             tags.push(before, &mut emit);
             tags.on_reasoning_field(&mut emit);
             tags.push(after, &mut emit);
             tags.finish(&mut emit);
-            assert_eq!(seen, expected);
+            assert_eq!(seen.concat(), expected);
         }
     }
 

@@ -58,8 +58,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Serve(arguments) => serve::run(*arguments),
         Command::Check(arguments) => Ok(check::run(&arguments)),
         Command::Demo(arguments) => demo::run(&arguments),
-        Command::Scan(arguments) => scan::run(arguments),
-        Command::Rules(arguments) => rules::run(arguments),
+        Command::Scan(arguments) => scan::run(&arguments),
+        Command::Rules(arguments) => rules::run(&arguments),
     }
 }
 

@@ -47,7 +47,7 @@ struct Packs {
 }
 
 /// Does what the command says.
-pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let (Command::Test(packs) | Command::Lint(packs) | Command::List(packs)) = &arguments.command;
     let mut sources: Vec<RuleSource> =
         packs.packs.iter().chain(&packs.rules).map(|text| RuleSource::parse(text)).collect();
@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
     };
     let mut out = io::stdout().lock();
-    Ok(match arguments.command {
+    Ok(match &arguments.command {
         Command::Test(_) => test(&rules, &mut out)?,
         Command::Lint(_) => lint_notes(&rules, &mut out)?,
         Command::List(_) => list(&rules, &mut out)?,
@@ -75,9 +75,11 @@ fn test(rules: &RuleSet, out: &mut impl Write) -> io::Result<ExitCode> {
         let (rule, pack, number) = (&failure.rule, &failure.pack, failure.example + 1);
         match failure.expected {
             Expected::Match => {
-                writeln!(out, "{pack}: {rule}: match example {number} does not match")?
+                writeln!(out, "{pack}: {rule}: match example {number} does not match")?;
             }
-            Expected::Pass => writeln!(out, "{pack}: {rule}: pass example {number} matches")?,
+            Expected::Pass => {
+                writeln!(out, "{pack}: {rule}: pass example {number} matches")?;
+            }
         }
     }
     let tried: usize = rules

@@ -36,7 +36,7 @@ const MAX_LINE_BYTES: u64 = 32 << 20;
 /// What `scan` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Recorded bodies (.sse .ndjson .json), traces (.jsonl), or - for traces from standard input
+    /// Recorded bodies (`.sse` `.ndjson` `.json`), traces (`.jsonl`), or - for traces from standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// How the findings are written
@@ -48,10 +48,10 @@ pub(crate) struct Arguments {
     /// Write how the risk rose along the text
     #[arg(long)]
     trajectory: bool,
-    /// A rule pack, a folder of them, or builtin; replaces the built-in packs [env: THINKGATE_RULES]
+    /// A rule pack, a folder of them, or builtin; replaces the built-in packs [env: `THINKGATE_RULES`]
     #[arg(long, value_name = "FILE_OR_DIR")]
     rules: Vec<String>,
-    /// The configuration whose policy holds [env: THINKGATE_CONFIG]
+    /// The configuration whose policy holds [env: `THINKGATE_CONFIG`]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -90,8 +90,8 @@ struct Trace {
 }
 
 /// Scans every file.
-pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let plan = match plan(&arguments) {
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let plan = match plan(arguments) {
         Ok(plan) => plan,
         Err(errors) => {
             super::complain(&errors);

@@ -13,28 +13,28 @@ use tracing_subscriber::EnvFilter;
 /// What `serve` takes. Each flag is one key of the configuration, and beats the environment and the file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The model server's URL; its path is put before every request's path [env: THINKGATE_UPSTREAM]
+    /// The model server's URL; its path is put before every request's path [env: `THINKGATE_UPSTREAM`]
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
-    /// Where callers connect, default 127.0.0.1:8080 [env: THINKGATE_LISTEN]
+    /// Where callers connect, default 127.0.0.1:8080 [env: `THINKGATE_LISTEN`]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Where /livez, /readyz and /metrics are served, default 127.0.0.1:9090 [env: THINKGATE_ADMIN_LISTEN]
+    /// Where /livez, /readyz and /metrics are served, default 127.0.0.1:9090 [env: `THINKGATE_ADMIN_LISTEN`]
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
-    /// off, shadow (the default) or enforce [env: THINKGATE_MODE]
+    /// off, shadow (the default) or enforce [env: `THINKGATE_MODE`]
     #[arg(long)]
     mode: Option<String>,
-    /// A rule pack, a folder of them, or builtin; replaces the built-in packs [env: THINKGATE_RULES]
+    /// A rule pack, a folder of them, or builtin; replaces the built-in packs [env: `THINKGATE_RULES`]
     #[arg(long, value_name = "FILE_OR_DIR")]
     rules: Vec<String>,
-    /// The file to which audit lines are appended [env: THINKGATE_AUDIT__FILE]
+    /// The file to which audit lines are appended [env: `THINKGATE_AUDIT__FILE`]
     #[arg(long, value_name = "FILE")]
     audit: Option<String>,
-    /// Run without the classifier [env: THINKGATE_CLASSIFIER__ENABLED=false]
+    /// Run without the classifier [env: `THINKGATE_CLASSIFIER__ENABLED=false`]
     #[arg(long)]
     no_classifier: bool,
-    /// The configuration file [env: THINKGATE_CONFIG]
+    /// The configuration file [env: `THINKGATE_CONFIG`]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

@@ -100,8 +100,7 @@ impl Section {
     pub(super) fn list(&mut self, key: &str, findings: &mut Findings) -> Vec<Node> {
         self.asked(key, findings);
         match self.entries.remove(key) {
-            None => Vec::new(),
-            Some(Node { value: Value::Null, .. }) => Vec::new(),
+            None | Some(Node { value: Value::Null, .. }) => Vec::new(),
             Some(Node { value: Value::List(items), .. }) => items,
             Some(node @ Node { value: Value::Scalar(_), .. }) => vec![node],
             Some(Node { value: Value::Map(_), origin }) => {

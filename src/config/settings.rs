@@ -19,7 +19,7 @@ use super::{
 use crate::{
     channel::ThinkingStart,
     policy::{CategoryPolicy, ChannelPolicy, Mode, Policy},
-    session::{Hold, Limits, OnDeadline},
+    session::{DEFAULT_NOTICE, Hold, Limits},
 };
 
 /// The name of the route that holds where no other matches.
@@ -183,7 +183,7 @@ fn read(mut root: Section, findings: &mut Findings, need: NeedUpstream) -> Confi
         &mut policy_section,
         findings,
         Policy { mode, ..Policy::default() },
-        "This response was stopped by a safety policy.",
+        DEFAULT_NOTICE,
     );
     policy_section.finish(findings);
     let routes_have_upstreams = root.has("routes");
@@ -262,10 +262,11 @@ fn read_classifier(root: &mut Section, findings: &mut Findings) -> Classifier {
 
 fn read_hold(root: &mut Section, findings: &mut Findings) -> Hold {
     let mut section = root.section("hold", findings);
+    let default = Hold::default();
     let hold = Hold {
-        max_bytes: section.value("max_bytes", findings, size).unwrap_or(256 << 10),
-        deadline: section.value("deadline", findings, duration).unwrap_or(Duration::from_secs(10)),
-        on_deadline: section.value("on_deadline", findings, named).unwrap_or(OnDeadline::default()),
+        max_bytes: section.value("max_bytes", findings, size).unwrap_or(default.max_bytes),
+        deadline: section.value("deadline", findings, duration).unwrap_or(default.deadline),
+        on_deadline: section.value("on_deadline", findings, named).unwrap_or(default.on_deadline),
     };
     section.finish(findings);
     hold
@@ -273,11 +274,14 @@ fn read_hold(root: &mut Section, findings: &mut Findings) -> Hold {
 
 fn read_limits(root: &mut Section, findings: &mut Findings) -> (Limits, ConnectionLimits) {
     let mut section = root.section("limits", findings);
+    let default = Limits::default();
     let limits = Limits {
-        request_bytes: section.value("request_bytes", findings, size).unwrap_or(32 << 20),
-        frame_bytes: section.value("frame_bytes", findings, size).unwrap_or(4 << 20),
-        choices: section.value("choices", findings, count).unwrap_or(128),
-        tool_calls: section.value("tool_calls", findings, count).unwrap_or(128),
+        request_bytes: section
+            .value("request_bytes", findings, size)
+            .unwrap_or(default.request_bytes),
+        frame_bytes: section.value("frame_bytes", findings, size).unwrap_or(default.frame_bytes),
+        choices: section.value("choices", findings, count).unwrap_or(default.choices),
+        tool_calls: section.value("tool_calls", findings, count).unwrap_or(default.tool_calls),
     };
     let clients = section.value("connections", findings, count);
     section.finish(findings);
@@ -287,7 +291,7 @@ fn read_limits(root: &mut Section, findings: &mut Findings) -> (Limits, Connecti
 fn read_timeouts(root: &mut Section, findings: &mut Findings) -> Timeouts {
     let mut section = root.section("timeouts", findings);
     let mut seconds = |key, default| {
-        section.value(key, findings, duration).unwrap_or(Duration::from_secs(default))
+        section.value(key, findings, duration).unwrap_or_else(|| Duration::from_secs(default))
     };
     let timeouts = Timeouts {
         connect: seconds("connect", 10),

@@ -4,8 +4,6 @@
 //! Finish reason `content_filter` is the one ending that no measured client library takes for an error and that
 //! all report as a filter stop (`wire.md`, section 2). There is never an `error` key in a chunk.
 
-use std::fmt::Write as _;
-
 use bytes::Bytes;
 use serde_json::json;
 
@@ -153,11 +151,18 @@ fn push_event(
         _ => "chat.completion.chunk",
     };
     let Identity { id, created, model } = identity;
-    // Writing to a string cannot fail.
-    let _ = write!(
-        events,
-        "data: {{\"id\":{id},\"object\":\"{object}\",\"created\":{created},\"model\":{model},\"choices\":[{choice}]{more}}}\n\n"
-    );
+    let head = [
+        "data: {\"id\":",
+        id,
+        ",\"object\":\"",
+        object,
+        "\",\"created\":",
+        created,
+        ",\"model\":",
+        model,
+    ];
+    events.push_str(&head.concat());
+    events.push_str(&[",\"choices\":[", choice, "]", more, "}\n\n"].concat());
 }
 
 // === impl Identity ===

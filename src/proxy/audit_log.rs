@@ -135,13 +135,12 @@ fn write_lines(file: File, queue: &Receiver<Vec<u8>>, metrics: &Metrics) {
 }
 
 fn hash_key(file: Option<&Path>) -> Result<HashKey, AuditLogError> {
-    let (kind, key) = match file {
-        Some(path) => (HashKeyKind::File, key_of_file(path)?),
-        None => {
-            let mut random = vec![0_u8; 32];
-            getrandom::fill(&mut random).map_err(|_| AuditLogError::Random)?;
-            (HashKeyKind::Ephemeral, SecretSlice::from(random))
-        }
+    let (kind, key) = if let Some(path) = file {
+        (HashKeyKind::File, key_of_file(path)?)
+    } else {
+        let mut random = vec![0_u8; 32];
+        getrandom::fill(&mut random).map_err(|_| AuditLogError::Random)?;
+        (HashKeyKind::Ephemeral, SecretSlice::from(random))
     };
     HashKey::new(kind, key.expose_secret()).ok_or(AuditLogError::Random)
 }

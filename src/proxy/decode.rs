@@ -78,11 +78,11 @@ impl Encoding {
         for value in headers.get_all(CONTENT_ENCODING) {
             let Ok(value) = value.to_str() else { return Self::Unknown };
             for name in value.split(',').map(str::trim) {
-                match Layer::of_name(name, cap) {
-                    Some(Some(layer)) => layers.push(layer),
-                    Some(None) => {}
-                    None => return Self::Unknown,
+                if name.is_empty() || name.eq_ignore_ascii_case("identity") {
+                    continue;
                 }
+                let Some(layer) = Layer::of_name(name, cap) else { return Self::Unknown };
+                layers.push(layer);
             }
         }
         if layers.len() > MAX_LAYERS {
@@ -141,11 +141,10 @@ impl LayerError {
 // === impl Layer ===
 
 impl Layer {
-    /// The layer that `name` stands for: `Some(None)` for none at all, `None` for an unknown one.
-    fn of_name(name: &str, cap: usize) -> Option<Option<Self>> {
+    /// The layer that `name` stands for.
+    fn of_name(name: &str, cap: usize) -> Option<Self> {
         let sink = Sink::new(cap);
-        let layer = match name.to_ascii_lowercase().as_str() {
-            "" | "identity" => return Some(None),
+        Some(match name.to_ascii_lowercase().as_str() {
             "gzip" | "x-gzip" => Self::Gzip(MultiGzDecoder::new(sink)),
             "deflate" => Self::Deflate { cap },
             "br" => Self::Brotli(Box::new(DecompressorWriter::new(sink, STEP))),
@@ -155,8 +154,7 @@ impl Layer {
                 Self::Zstd(decoder)
             }
             _ => return None,
-        };
-        Some(Some(layer))
+        })
     }
 
     fn push(&mut self, bytes: &[u8]) -> Result<Vec<u8>, LayerError> {
@@ -171,24 +169,24 @@ impl Layer {
         }
         match self {
             Self::Gzip(decoder) => {
-                let written = write_through(decoder, bytes);
+                let written = write_through(decoder, bytes).is_ok();
                 decoder.get_mut().take(written)
             }
             Self::Deflate { .. } => Ok(Vec::new()),
             Self::Zlib(decoder) => {
-                let written = write_through(decoder, bytes);
+                let written = write_through(decoder, bytes).is_ok();
                 decoder.get_mut().take(written)
             }
             Self::Raw(decoder) => {
-                let written = write_through(decoder, bytes);
+                let written = write_through(decoder, bytes).is_ok();
                 decoder.get_mut().take(written)
             }
             Self::Brotli(decoder) => {
-                let written = write_through(decoder.as_mut(), bytes);
+                let written = write_through(decoder.as_mut(), bytes).is_ok();
                 decoder.get_mut().take(written)
             }
             Self::Zstd(decoder) => {
-                let written = write_through(decoder, bytes);
+                let written = write_through(decoder, bytes).is_ok();
                 decoder.get_mut().take(written)
             }
         }
@@ -207,11 +205,11 @@ impl Sink {
         Self { bytes: Vec::new(), cap, overflowed: false }
     }
 
-    fn take(&mut self, written: io::Result<()>) -> Result<Vec<u8>, LayerError> {
-        match written {
-            Ok(()) => Ok(std::mem::take(&mut self.bytes)),
-            Err(_) if self.overflowed => Err(LayerError::TooLarge),
-            Err(_) => Err(LayerError::Corrupt),
+    fn take(&mut self, written: bool) -> Result<Vec<u8>, LayerError> {
+        match (written, self.overflowed) {
+            (true, _) => Ok(std::mem::take(&mut self.bytes)),
+            (false, true) => Err(LayerError::TooLarge),
+            (false, false) => Err(LayerError::Corrupt),
         }
     }
 }
@@ -228,5 +226,127 @@ impl Write for Sink {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "data: {\"choices\":[]}\n\ndata: na na na na na na na na\n\n";
+
+    fn headers(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(CONTENT_ENCODING, value.parse().unwrap())])
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        out.write_all(bytes).unwrap();
+        out.finish().unwrap()
+    }
+
+    fn zlib(bytes: &[u8]) -> Vec<u8> {
+        let mut out = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        out.write_all(bytes).unwrap();
+        out.finish().unwrap()
+    }
+
+    fn raw(bytes: &[u8]) -> Vec<u8> {
+        let mut out =
+            flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+        out.write_all(bytes).unwrap();
+        out.finish().unwrap()
+    }
+
+    fn brotli(bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        ::brotli::CompressorWriter::new(&mut out, 4096, 5, 22).write_all(bytes).unwrap();
+        out
+    }
+
+    fn zstd(bytes: &[u8]) -> Vec<u8> {
+        ::zstd::encode_all(bytes, 3).unwrap()
+    }
+
+    fn decode(name: &str, bytes: &[u8], step: usize, cap: usize) -> Result<Vec<u8>, DecodeError> {
+        let Encoding::Known(mut decoder) = Encoding::of(&headers(name), cap) else {
+            panic!("{name} is not known")
+        };
+        let mut text = Vec::new();
+        for chunk in bytes.chunks(step) {
+            decoder.push(chunk, |bytes| text.extend_from_slice(&bytes))?;
+        }
+        Ok(text)
+    }
+
+    #[test]
+    fn every_encoding_decodes_however_it_is_cut() {
+        let text = TEXT.as_bytes();
+        for (name, bytes) in [
+            ("gzip", gzip(text)),
+            ("X-GZIP", gzip(text)),
+            ("deflate", zlib(text)),
+            ("deflate", raw(text)),
+            ("br", brotli(text)),
+            ("zstd", zstd(text)),
+            ("gzip, identity , zstd", zstd(&gzip(text))),
+            // Two members, one after the other, are one gzip file.
+            ("gzip", [gzip(&text[..9]), gzip(&text[9..])].concat()),
+        ] {
+            for step in 1..=bytes.len() {
+                let decoded = decode(name, &bytes, step, 1 << 20).unwrap();
+                assert_eq!(decoded, text, "{name} in steps of {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_flushed_is_decoded_at_once() {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        out.write_all(b"first").unwrap();
+        out.flush().unwrap();
+        assert_eq!(decode("gzip", out.get_ref(), 4096, 1 << 20).unwrap(), b"first");
+        let mut out = ::zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+        out.write_all(b"first").unwrap();
+        out.flush().unwrap();
+        assert_eq!(decode("zstd", out.get_ref(), 4096, 1 << 20).unwrap(), b"first");
+        let mut out = ::brotli::CompressorWriter::new(Vec::new(), 4096, 5, 22);
+        out.write_all(b"first").unwrap();
+        out.flush().unwrap();
+        assert_eq!(decode("br", out.get_ref(), 4096, 1 << 20).unwrap(), b"first");
+    }
+
+    #[test]
+    fn a_bomb_is_refused_before_it_has_gone_off() {
+        let zeros = vec![0; 16 << 20];
+        for (name, bytes) in [
+            ("gzip", gzip(&zeros)),
+            ("deflate", zlib(&zeros)),
+            ("br", brotli(&zeros)),
+            ("zstd", zstd(&zeros)),
+        ] {
+            let error = decode(name, &bytes, 64 << 10, 1 << 20).unwrap_err();
+            assert!(matches!(error, DecodeError::TooLarge { cap: 1_048_576 }), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn bytes_of_another_kind_are_an_error() {
+        for name in ["gzip", "zstd", "br", "deflate"] {
+            assert!(
+                decode(name, b"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", 64, 1 << 20).is_err(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_names_and_long_lists_are_not_decoded() {
+        for name in ["compress", "gzip, what", "gzip, gzip, gzip, gzip"] {
+            assert!(matches!(Encoding::of(&headers(name), 1), Encoding::Unknown), "{name}");
+        }
+        for name in ["identity", ""] {
+            assert!(matches!(Encoding::of(&headers(name), 1), Encoding::Identity), "{name}");
+        }
     }
 }

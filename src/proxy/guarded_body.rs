@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep};
 use super::{decode::Decoder, exchange::Exchange, failure::Failure};
 use crate::{
     record::{UnscannedReason, audit::ExchangeEnd, metrics::ErrorKind},
-    session::{BodyEnd, Effect, LocalResponse},
+    session::{BodyEnd, Effect, LocalResponse, Session},
 };
 
 /// The upstream's body broke, and so does the client's: a truncated body must not look like a whole one.
@@ -185,15 +185,15 @@ impl GuardedBody {
             session.on_chunk(now.into_std(), chunk.clone());
             return;
         };
-        let decoded = decoder.push(chunk, |bytes| session.on_chunk(now.into_std(), bytes));
-        if decoded.is_err() {
+        let read = decoder.push(chunk, |bytes| session.on_chunk(now.into_std(), bytes));
+        if read.is_err() {
             self.decoder_failed = true;
             self.exchange.note_failure(Failure::upstream(ErrorKind::Decode));
         }
     }
 
     fn take_effects(&mut self, now: Instant) {
-        while let Some(effect) = self.exchange.session().and_then(|session| session.next_effect()) {
+        while let Some(effect) = self.exchange.session().and_then(Session::next_effect) {
             match effect {
                 Effect::Forward(bytes) => self.ready.push(bytes),
                 Effect::Stop(bytes) => {
@@ -339,20 +339,21 @@ impl GuardedBody {
         Some(bytes)
     }
 
-    /// What can be told the client without asking the upstream.
-    fn take_frame(&mut self) -> Option<Option<Result<Frame<Bytes>, BodyError>>> {
+    /// What can be told the client without asking the upstream, the end included.
+    fn poll_told(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(bytes) = self.take_ready() {
-            return Some(Some(Ok(Frame::data(bytes))));
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
-        match self.ending.take()? {
+        let Some(ending) = self.ending.take() else { return Poll::Pending };
+        match ending {
             Ending::Complete => {
                 if let Some(trailers) = self.trailers.take() {
                     self.ending = Some(Ending::Complete);
-                    return Some(Some(Ok(Frame::trailers(trailers))));
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
                 }
                 self.ending = Some(Ending::Over);
                 self.exchange.finish(ExchangeEnd::Complete);
-                Some(None)
+                Poll::Ready(None)
             }
             Ending::Failed(error) => {
                 self.ending = Some(Ending::Over);
@@ -360,11 +361,11 @@ impl GuardedBody {
                     self.exchange.set_status(error.failure().status().as_u16());
                 }
                 self.exchange.finish(ExchangeEnd::UpstreamFailed);
-                Some(Some(Err(error)))
+                Poll::Ready(Some(Err(error)))
             }
             Ending::Over => {
                 self.ending = Some(Ending::Over);
-                Some(None)
+                Poll::Ready(None)
             }
         }
     }
@@ -380,7 +381,7 @@ impl Body for GuardedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         loop {
-            if let Some(frame) = this.take_frame() {
+            if let Poll::Ready(frame) = this.poll_told() {
                 return Poll::Ready(frame);
             }
             if this.poll_deadline(context) {

@@ -205,12 +205,12 @@ impl Proxy {
                 Response::from_parts(parts, ResponseBody::Upstream(Box::new(body)))
             }
             Delivery::Held => {
-                headers::strip_of_the_bytes(&mut parts.headers);
+                headers::strip_of_the_bytes(&mut parts.headers, decoder.is_some());
                 let body = GuardedBody::new(body, exchange, Way::Effects, decoder);
                 Response::from_parts(parts, ResponseBody::Upstream(Box::new(body)))
             }
             Delivery::Whole => {
-                headers::strip_of_the_bytes(&mut parts.headers);
+                headers::strip_of_the_bytes(&mut parts.headers, decoder.is_some());
                 deliver_whole(parts, body, exchange, decoder, cap).await
             }
         }

@@ -61,12 +61,14 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes what does not hold for a body that is rewritten or decoded.
-pub(super) fn strip_of_the_bytes(headers: &mut HeaderMap) {
+/// Removes what does not hold for a body that may be rewritten, and was `decoded` or not.
+pub(super) fn strip_of_the_bytes(headers: &mut HeaderMap, decoded: bool) {
     for name in &OF_THE_BYTES {
         headers.remove(name);
     }
-    headers.remove(CONTENT_ENCODING);
+    if decoded {
+        headers.remove(CONTENT_ENCODING);
+    }
 }
 
 /// Whether the request's body is compressed, by the standard's field or by a server's own.

@@ -21,7 +21,7 @@ use crate::config::{Timeouts, UpstreamTls};
 pub type UpstreamClient = Client<TimedConnector<HttpsConnector<HttpConnector>>, RequestBody>;
 
 /// How long an unused connection is kept.
-const POOL_IDLE: Duration = Duration::from_secs(60);
+const POOL_IDLE: Duration = Duration::from_mins(1);
 
 /// The largest head, and the most that one read brings. Heads of model servers are small.
 const READ_BUFFER: usize = 64 << 10;
@@ -57,7 +57,7 @@ pub fn client(
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);
-    http.set_keepalive(Some(Duration::from_secs(60)));
+    http.set_keepalive(Some(Duration::from_mins(1)));
     let https = HttpsConnectorBuilder::new()
         .with_tls_config(tls_config(tls, needs_tls)?)
         .https_or_http()

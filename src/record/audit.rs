@@ -163,15 +163,7 @@ impl HashKey {
     pub fn hash(&self, bytes: &[u8]) -> String {
         let mut mac = self.keyed.clone();
         mac.update(bytes);
-        let digest = mac.finalize().into_bytes();
-        digest.iter().fold(String::with_capacity(64), |mut text, byte| {
-            const DIGITS: [char; 16] =
-                ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-            for nibble in [byte >> 4, byte & 15] {
-                text.extend(DIGITS.get(usize::from(nibble)));
-            }
-            text
-        })
+        hex::encode(mac.finalize().into_bytes())
     }
 }
 

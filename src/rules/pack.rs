@@ -374,7 +374,8 @@ impl Reader<'_> {
             _ => &[],
         };
         for (other, value) in fields.entries {
-            if other.value != *main && !takes.contains(&other.value.as_str()) {
+            let other_is_known = keys.contains(&other.value.as_str());
+            if other_is_known && other.value != *main && !takes.contains(&other.value.as_str()) {
                 self.refuse(value, Some(&other.value), format!("does not go with `{main}`"));
             }
         }
@@ -688,4 +689,260 @@ const fn default_weight(severity: Severity) -> f64 {
 fn is_name(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(yaml: &str) -> Result<Pack, Vec<PackError>> {
+        Pack::parse("acme.yaml", yaml, &|name| match name {
+            "words.txt" => Ok("# names\nalpha\n\n  beta gamma  \n".to_owned()),
+            "bad.txt" => Ok("alpha\n\u{200B}\n".to_owned()),
+            _ => Err("no such file".to_owned()),
+        })
+    }
+
+    /// Errors as `line:column rule key: reason`, each reason cut to its first words.
+    fn faults(yaml: &str) -> Vec<String> {
+        parse(yaml)
+            .unwrap_err()
+            .into_iter()
+            .map(|error| {
+                let reason: Vec<&str> = error.reason.split(' ').take(4).collect();
+                format!(
+                    "{}:{} {} {}: {}",
+                    error.line,
+                    error.column,
+                    error.rule.as_deref().unwrap_or("-"),
+                    error.key.as_deref().unwrap_or("-"),
+                    reason.join(" "),
+                )
+            })
+            .collect()
+    }
+
+    const WHOLE: &str = r#"
+pack: acme
+version: 1
+description: what we look for
+rules:
+  - id: acme.codename
+    kind: risk
+    description: our secret
+    category: privacy_confidentiality
+    severity: high
+    channels: [answer, thinking, answer]
+    any:
+      - literal: "Project Falcon"
+      - {literal: falcon, word: false}
+      - regex: 'falcon-[0-9]{4}'
+      - {regex: 'falcon.*x', bound: 50}
+      - near: {words: [a, b], within_chars: 40}
+      - literals_file: words.txt
+    unless: [{literal: "falcon heavy"}]
+    action: block
+    weight: 0.7
+    references: [https://example.org]
+    examples: {match: ["project falcon"], pass: ["a falcon heavy"]}
+  - id: acme.careful
+    kind: safety_thinking
+    all: [{literal: wait}]
+"#;
+
+    #[test]
+    fn reads_every_key() {
+        let pack = parse(WHOLE).unwrap();
+        assert_eq!((pack.name.as_str(), pack.version.as_str()), ("acme", "1"));
+        let [first, second] = pack.rules.as_slice() else { panic!("two rules") };
+        assert_eq!(first.id, "acme.codename");
+        assert_eq!(first.category, Some(Category::PrivacyConfidentiality));
+        assert_eq!(first.channels, [Channel::Thinking, Channel::Answer]);
+        assert_eq!(first.action, Some(RuleAction::Block));
+        assert_eq!((first.weight * 10.0).round(), 7.0);
+        assert_eq!(first.patterns.len(), 7);
+        assert_eq!(first.unless.len(), 1);
+        assert_eq!(first.examples.matches, ["project falcon"]);
+        assert_eq!(first.examples.passes, ["a falcon heavy"]);
+        let literals: Vec<&str> = first
+            .patterns
+            .iter()
+            .filter_map(|pattern| match &pattern.what {
+                PatternSpec::Literal(literal) => Some(literal.folded.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(literals, ["project falcon", "falcon", "alpha", "beta gamma"]);
+        assert_eq!(second.kind, Kind::SafetyThinking);
+        assert_eq!((second.severity, second.category), (Severity::Info, None));
+        assert_eq!(second.channels, Channel::ALL);
+        assert_eq!(second.needs, Needs::All);
+    }
+
+    #[test]
+    fn every_broken_rule_is_reported_with_its_place() {
+        let yaml = "\
+pack: acme
+version: 1
+rules:
+  - id: one
+    category: cybercrime
+    severity: high
+    any: [{literal: x, wrod: false}]
+  - id: two
+    category: cookery
+    severity: grave
+    any:
+      - regex: '('
+      - regex: 'a+'
+      - literal: 7
+  - id: three
+    severity: low
+  - id: Four
+    category: cbrn
+    severity: low
+    chanels: [answer]
+    any: []
+  - id: five
+    category: cbrn
+    severity: low
+    any: [{literal: a, bound: 3}, {near: {words: [a], within_chars: 0}}]
+    weight: 3
+  - just text
+  - id: six
+    category: cbrn
+    severity: low
+    any: [{literals_file: none.txt}, {literals_file: bad.txt}, {literal: '  '}]
+    unless: [{near: {words: [a, b], within_chars: 5}}]
+    examples: {matches: [a]}
+  - id: seven
+    kind: refusal
+    action: block
+    any: [{literal: a}]
+    all: [{literal: a}]
+";
+        assert_eq!(
+            faults(yaml),
+            [
+                "7:24 one wrod: unknown key; known are",
+                "9:15 two category: expected one of `offense_prejudice`,",
+                "10:15 two severity: expected one of `info`,",
+                "12:16 two regex: unclosed group (at its",
+                "13:16 two regex: a match has no",
+                "14:18 two literal: expected text, found a",
+                "15:5 three category: is missing",
+                "15:5 three -: needs either `any` or",
+                "20:5 - chanels: unknown key; known are",
+                "17:9 - id: may hold a-z, 0-9,",
+                "21:10 - any: is empty",
+                "25:31 five bound: does not go with",
+                "25:69 five within_chars: must be a whole",
+                "25:42 five words: takes 2 to 16",
+                "26:13 five weight: must be a number",
+                "27:5 - -: expected keys and values,",
+                "31:27 six literals_file: no such file",
+                "31:54 six literals_file: line 2 of the",
+                "31:74 six literal: is empty once folded",
+                "33:16 six matches: unknown key; known are",
+                "32:21 six unless: takes literals and regexes",
+                "34:5 seven -: needs either `any` or",
+                "34:5 seven action: only a rule of",
+            ]
+        );
+    }
+
+    #[test]
+    fn broken_yaml_is_reported_without_its_text() {
+        for yaml in [
+            "pack: acme\nrules: [sesame",
+            "pack: acme\n\tsesame: 1",
+            "pack: \"sesame",
+            "sesame",
+            "",
+            "- sesame",
+            "pack: acme\npack: sesame",
+            "pack: *sesame",
+        ] {
+            let errors = parse(yaml).unwrap_err();
+            assert!(!errors.is_empty(), "{yaml:?}");
+            for error in errors {
+                assert!(!error.to_string().contains("sesame"), "{error}");
+                assert_eq!(error.origin, "acme.yaml");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_says_where_and_why() {
+        let errors =
+            parse("pack: acme\nversion: 1\nrules:\n  - id: x.y\n    any: 7\n").unwrap_err();
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "acme.yaml:4:5: rule x.y: category: is missing",
+                "acme.yaml:4:5: rule x.y: severity: is missing",
+                "acme.yaml:5:10: rule x.y: any: expected a list, found a number",
+            ]
+        );
+    }
+
+    #[test]
+    fn all_fourteen_categories_are_known() {
+        for category in "offense_prejudice regulated_items property_infringement \
+                         privacy_confidentiality physical_mental_health violence_terrorism \
+                         ethics_morality rumors child_safety cybercrime cbrn prompt_injection \
+                         jailbreak secrets"
+            .split(' ')
+        {
+            let yaml = format!(
+                "pack: a\nversion: 1\nrules: [{{id: a, category: {category}, severity: low, \
+                 any: [{{literal: a}}]}}]"
+            );
+            assert_eq!(parse(&yaml).unwrap().rules.len(), 1, "{category}");
+        }
+    }
+
+    #[test]
+    fn weights_follow_severity() {
+        for (severity, weight) in
+            [("info", 5), ("low", 25), ("medium", 50), ("high", 80), ("critical", 95)]
+        {
+            let yaml = format!(
+                "pack: a\nversion: '1.2'\nrules: [{{id: a, category: cbrn, severity: {severity}, \
+                 any: [{{literal: a}}]}}]"
+            );
+            let pack = parse(&yaml).unwrap();
+            assert_eq!((pack.rules[0].weight * 100.0).round(), f64::from(weight));
+        }
+    }
+
+    #[test]
+    fn ids_are_unique_over_packs() {
+        let pack = |name: &str| {
+            let yaml = format!(
+                "pack: {name}\nversion: 1\nrules:\n  - {{id: same, category: cbrn, severity: low, \
+                 any: [{{literal: a}}]}}"
+            );
+            Pack::parse(name, &yaml, &|_| Err(String::new())).unwrap()
+        };
+        let errors = super::super::RuleSet::compile(vec![pack("a"), pack("b")]).unwrap_err();
+        assert_eq!(errors.len(), 1);
+        assert_eq!(errors[0].to_string(), "b:4:5: rule same: id: is taken by the rule at a:4:5");
+    }
+
+    #[test]
+    fn a_pack_of_many_literals_loads() {
+        let words: String = (0..3000).map(|number| format!("word{number}\n")).collect();
+        let yaml = "pack: a\nversion: 1\nrules: [{id: a, category: cbrn, severity: low, \
+                    any: [{literals_file: words}]}]";
+        let pack = Pack::parse("a", yaml, &|_| Ok(words.clone())).unwrap();
+        assert_eq!(pack.rules[0].patterns.len(), 3000);
+        let listed: String =
+            (0..3000).map(|number| format!("  - literal: word{number}\n")).collect();
+        let yaml = format!(
+            "pack: a\nversion: 1\nrules:\n- id: a\n  category: cbrn\n  severity: low\n  any:\n{listed}"
+        );
+        assert_eq!(parse(&yaml).unwrap().rules[0].patterns.len(), 3000);
+    }
 }

@@ -109,7 +109,7 @@ fn builder(settings: &ConnectionSettings) -> Builder<TrackedExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_secs(60))
+        .keep_alive_interval(Duration::from_mins(1))
         .max_concurrent_streams(H2_STREAMS)
         .max_send_buf_size(BUFFER)
         .max_header_list_size(64 << 10);

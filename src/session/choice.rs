@@ -248,7 +248,7 @@ impl Choice {
         for piece in pieces {
             match piece.source {
                 Source::RepeatedKey => {
-                    self.take_field(reading, piece, Label::Undecided, true, leaves)
+                    self.take_field(reading, piece, Label::Undecided, true, leaves);
                 }
                 Source::TopLogprob | Source::Beside => self.take_alone(reading, piece, leaves),
                 _ => {}

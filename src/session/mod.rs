@@ -24,6 +24,9 @@ mod report;
 mod source;
 mod text_stream;
 
+#[cfg(test)]
+mod tests;
+
 pub use effect::{
     BodyEnd, Delivery, Effect, Identity, LocalResponse, RequestDecision, ResponseHead,
 };

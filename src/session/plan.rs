@@ -101,7 +101,7 @@ impl Default for Hold {
     fn default() -> Self {
         Self {
             max_bytes: 256 << 10,
-            deadline: Duration::from_secs(60),
+            deadline: Duration::from_mins(1),
             on_deadline: OnDeadline::default(),
         }
     }

@@ -1,6 +1,6 @@
 //! What an exchange has shown: channels, findings, outcome, counts.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 
@@ -208,7 +208,7 @@ fn channel_report(
         risk: risk(findings),
         verdict: findings.iter().map(|finding| finding.verdict).max().unwrap_or_default(),
         first_flag_char: flagged.map(|finding| finding.end_char).min(),
-        text_sha256: kept.as_deref().map(sha256),
+        text_sha256: kept.as_deref().map(|text| hex::encode(Sha256::digest(text))),
         safety_thinking: safety().map(|finding| finding.score).fold(0.0, f64::max),
         first_safety_thinking_char: safety().map(|finding| finding.end_char).min(),
         refusal: if says_refusal {
@@ -247,15 +247,6 @@ fn trajectory(findings: &[Finding]) -> Vec<(u64, f64)> {
         }
     }
     rises
-}
-
-fn sha256(text: &str) -> String {
-    let mut digits = String::with_capacity(64);
-    for byte in Sha256::digest(text.as_bytes()) {
-        // Writing to a string cannot fail.
-        let _ = write!(digits, "{byte:02x}");
-    }
-    digits
 }
 
 /// The findings of a text whose first byte stands at `bytes` of its channel, its first character at `chars`.

@@ -41,14 +41,11 @@ fn files_of(module: &str) -> Vec<(String, String)> {
 
 /// The first names after every `crate::` in code, groups included; comments are no imports.
 fn imports(text: &str) -> Vec<String> {
-    let code: String = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let code: Vec<&str> =
+        text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let code = code.join("\n");
     let mut names = Vec::new();
-    for (at, _) in code.match_indices("crate::") {
-        let rest = &code[at + "crate::".len()..];
+    for rest in code.split("crate::").skip(1) {
         match rest.strip_prefix('{') {
             None => names.push(first_name(rest)),
             Some(group) => names.extend(heads_of_group(group)),

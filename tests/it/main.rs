@@ -16,12 +16,16 @@ mod command;
 mod compression;
 /// The configuration file, its errors and its documentation.
 mod configuration;
+/// Held and whole bodies, and what may not pass.
+mod enforcement;
 /// Peers that break, stall, lie or vanish.
 mod faults;
 /// Recorded response bodies, cut everywhere, give the expected texts.
 mod recorded_streams;
 /// Metrics, audit lines, the operator's listener.
 mod records;
+/// Recorded response bodies, cut everywhere, give the expected texts.
+mod recorded_streams;
 mod support;
 /// What goes through unchanged.
 mod transparency;

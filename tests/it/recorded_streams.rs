@@ -139,7 +139,7 @@ fn gives_the_expected_texts_whatever_the_cut() {
         let mut state = 7;
         for round in 0..20 {
             let mut cuts: Vec<usize> =
-                (0..1 + next(&mut state) % 40).map(|_| next(&mut state) % body.len()).collect();
+                (0..=next(&mut state) % 40).map(|_| next(&mut state) % body.len()).collect();
             cuts.sort_unstable();
             assert_eq!(
                 texts(&read(&plan, now, body, &cuts)),
