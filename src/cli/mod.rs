@@ -1,6 +1,7 @@
 //! The commands.
 
 mod check;
+mod demo;
 mod rules;
 mod scan;
 mod serve;
@@ -36,6 +37,8 @@ enum Command {
     Serve(Box<serve::Arguments>),
     /// Tell everything that is wrong with a configuration and its rules.
     Check(check::Arguments),
+    /// Show what thinkgate sees and cuts, with model streams that are built in.
+    Demo(demo::Arguments),
     /// Read recorded bodies and traces, and tell what was found.
     Scan(scan::Arguments),
     /// Test, lint or list rule packs.
@@ -54,6 +57,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Serve(arguments) => serve::run(*arguments),
         Command::Check(arguments) => Ok(check::run(&arguments)),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Scan(arguments) => scan::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
     }

@@ -20,6 +20,8 @@ mod configuration;
 mod enforcement;
 /// Peers that break, stall, lie or vanish.
 mod faults;
+/// Recorded response bodies, cut everywhere, give the expected texts.
+mod recorded_streams;
 /// Metrics, audit lines, the operator's listener.
 mod records;
 /// Recorded response bodies, cut everywhere, give the expected texts.
