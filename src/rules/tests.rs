@@ -433,7 +433,7 @@ fn nears() -> impl Strategy<Value = PatternSpec> {
 
 fn sketches() -> impl Strategy<Value = Vec<Sketch>> {
     let pattern = prop_oneof![4 => literals(), 4 => regexes(), 1 => nears()];
-    let exception = prop_oneof![literals(), regexes()];
+    let exception = prop_oneof![4 => literals(), 4 => regexes(), 1 => nears()];
     let rule = (
         prop::collection::vec(pattern, 1..4),
         prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(exception, 1..3)],
