@@ -133,11 +133,10 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Variables that share the prefix but are no keys: two that are read elsewhere, and those with which
-/// Kubernetes announces a service that happens to be named `thinkgate`.
+/// Variables that share the prefix but are no keys: those that are read elsewhere, those of the tests, and those
+/// with which Kubernetes announces a service that happens to be named `thinkgate`.
 fn is_not_a_key(key: &str) -> bool {
-    key == "LOG"
-        || key == "CONFIG"
+    ["LOG", "CONFIG", "BIN", "DATA", "STREAMS", "TEST_CACHE"].contains(&key)
         || key == "PORT"
         || key.starts_with("PORT_")
         || key.starts_with("SERVICE_")

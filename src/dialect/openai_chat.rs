@@ -421,6 +421,8 @@ impl<'r, 'de> Reader<'r, 'de> {
                 index = value.parse().unwrap_or(position);
             }
         });
+        // The call itself is a piece, so that its name waits with its arguments.
+        self.piece(Source::ToolArguments(index), Cow::Borrowed(""), raw);
         each_entry(raw, |key, value| match key {
             "function" | "custom" => {
                 each_entry(value, |key, value| match key {
@@ -583,7 +585,7 @@ mod tests {
             ),
             (
                 r#"{"choices":[{"delta":{"tool_calls":[{"index":2,"function":{"name":"f","arguments":"{}"}}]},"index":1}]}"#,
-                vec![(1, ToolArguments(2), "{}".into())],
+                vec![(1, ToolArguments(2), String::new()), (1, ToolArguments(2), "{}".into())],
             ),
             (r#"{"error":{"message":"m","failed_generation":"a"}}"#, one(Beside, "a")),
         ];

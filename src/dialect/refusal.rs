@@ -27,6 +27,9 @@ pub struct ChoiceEnd {
     pub index: u32,
     /// Whether the role is still to be told.
     pub role: bool,
+    /// The tag that ends the thinking, where content itself has opened it. It is a delta of its own: clients that
+    /// split streamed content know a tag only when it stands alone.
+    pub close_tag: Option<&'static str>,
     /// The notice, where the choice has sent no answer text.
     pub notice: Option<String>,
 }
@@ -45,10 +48,10 @@ pub fn stream_end(
             let delta = json!({"role": "assistant", "content": ""});
             push_choice(&mut events, dialect, identity, &chat_choice(choice.index, &delta, None));
         }
-        if let Some(notice) = &choice.notice {
+        for text in choice.close_tag.into_iter().chain(choice.notice.as_deref()) {
             let body = match dialect {
-                Dialect::OpenAiCompletions => text_choice(choice.index, notice, None),
-                _ => chat_choice(choice.index, &json!({"content": notice}), None),
+                Dialect::OpenAiCompletions => text_choice(choice.index, text, None),
+                _ => chat_choice(choice.index, &json!({"content": text}), None),
             };
             push_choice(&mut events, dialect, identity, &body);
         }
@@ -191,8 +194,8 @@ mod tests {
     #[test]
     fn ends_a_chat_stream_with_notice_finish_usage_and_done() {
         let choices = [
-            ChoiceEnd { index: 0, role: true, notice: Some("stopped".into()) },
-            ChoiceEnd { index: 1, role: false, notice: None },
+            ChoiceEnd { index: 0, role: true, close_tag: None, notice: Some("stopped".into()) },
+            ChoiceEnd { index: 1, role: false, close_tag: None, notice: None },
         ];
         let bytes =
             stream_end(Dialect::OpenAiChat, &identity(), &choices, Some(r#"{"total_tokens":3}"#));

@@ -188,6 +188,9 @@ impl Exchange {
             return;
         }
         self.finished = true;
+        let done = self.session.as_ref().is_some_and(Session::is_done);
+        // Some client libraries hang up right behind the end mark.
+        let end = if end == ExchangeEnd::ClientGone && done { ExchangeEnd::Complete } else { end };
         let now = Instant::now();
         self.end_body(
             now,

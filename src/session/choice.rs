@@ -430,9 +430,6 @@ impl Choice {
     /// The source's byte below which nothing can still be carried out.
     pub(super) fn watermark(&self, position: usize) -> u64 {
         let Some(source) = self.sources.get(position) else { return u64::MAX };
-        if source.open {
-            return 0;
-        }
         let texts = if source.kind == Source::Content {
             [self.lead, self.answer]
         } else {

@@ -108,10 +108,10 @@ impl HeldFrame {
         self.leaves.iter().find_map(|leaf| {
             let Shows::Source { source, span } = &leaf.shows else { return None };
             let choice = choices.get(leaf.choice)?;
-            if span.end <= choice.watermark(*source) {
+            let open = choice.sources.get(*source).is_some_and(|source| source.open);
+            if !open && span.end <= choice.watermark(*source) {
                 return None;
             }
-            let open = choice.sources.get(*source).is_some_and(|source| source.open);
             let in_tag = *source == super::choice::CONTENT && span.end > choice.tags.watermark();
             Some(match (open, in_tag) {
                 (true, _) => HoldReason::ToolCall,

@@ -64,6 +64,8 @@ pub struct Session {
     pub(super) unreadable: bool,
     pub(super) action: Action,
     ended: bool,
+    /// The end mark was read.
+    done: bool,
     pub(super) unscanned: BTreeMap<(Option<Channel>, UnscannedReason), u64>,
     told: ByteCounts,
     holds: Vec<(HoldReason, std::time::Duration)>,
@@ -116,6 +118,7 @@ impl Session {
             unreadable: false,
             action: Action::Forward,
             ended: false,
+            done: false,
             unscanned: BTreeMap::new(),
             told: ByteCounts::default(),
             holds: Vec::new(),
@@ -275,7 +278,7 @@ impl Session {
             }
             (PromptBlock::Status200, true) => {
                 let notice = Some(self.plan().notice().to_owned());
-                let choice = refusal::ChoiceEnd { index: 0, role: true, notice };
+                let choice = refusal::ChoiceEnd { index: 0, role: true, close_tag: None, notice };
                 LocalResponse {
                     status: 200,
                     content_type: "text/event-stream",
@@ -379,6 +382,12 @@ impl Session {
         choice.finish(&mut self.reading);
         self.choices.push(choice);
         self.ended = true;
+    }
+
+    /// Whether the stream's end mark was read: a client that leaves behind it has got everything.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        self.done
     }
 
     /// The next thing to do.
@@ -537,6 +546,7 @@ impl Session {
             }));
         }
         if chunk.done {
+            self.done = true;
             self.finish_choices();
         }
     }
@@ -722,33 +732,24 @@ impl Session {
             .choices
             .iter()
             .filter(|choice| !choice.finished)
-            .map(|choice| refusal::ChoiceEnd {
-                index: choice.index,
-                role: !choice.named,
-                notice: self.notice_for(choice),
+            .map(|choice| {
+                // Where content itself is inside the thinking, the notice would be read as thinking.
+                let notice = (!choice.answer_sent()).then(|| self.plan().notice().to_owned());
+                refusal::ChoiceEnd {
+                    index: choice.index,
+                    role: !choice.named,
+                    close_tag: notice.as_ref().and_then(|_| choice.tag_to_close()),
+                    notice,
+                }
             })
             .collect();
         if self.choices.is_empty() {
             let notice = Some(self.plan().notice().to_owned());
-            ends.push(refusal::ChoiceEnd { index: 0, role: true, notice });
+            ends.push(refusal::ChoiceEnd { index: 0, role: true, close_tag: None, notice });
         }
         ends.sort_by_key(|end| end.index);
         let usage = self.usage.as_deref().filter(|_| self.wants_usage && !self.usage_sent);
         refusal::stream_end(self.dialect, &self.refusal_identity(), &ends, usage)
-    }
-
-    /// The notice, unless answer text was sent. Where content itself is inside the thinking, the tag is closed
-    /// first, so that the notice is read as the answer.
-    fn notice_for(&self, choice: &Choice) -> Option<String> {
-        if choice.answer_sent() {
-            return None;
-        }
-        let notice = self.plan().notice();
-        Some(
-            choice
-                .tag_to_close()
-                .map_or_else(|| notice.to_owned(), |tag| format!("{tag}\n\n{notice}")),
-        )
     }
 
     fn whole_refusal(&self) -> Bytes {

@@ -264,7 +264,7 @@ fn closes_the_tag_before_the_notice_where_content_is_inside_the_thinking() {
         event(&json!({"content": "forbidden falcon."}), None),
     ];
     let run = run(&enforce(), &events);
-    let expected = format!("<think>a thought. </think>\n\n{DEFAULT_NOTICE}");
+    let expected = format!("<think>a thought. </think>{DEFAULT_NOTICE}");
     assert_eq!(sent_text(&run.sent, "content"), expected);
 }
 
