@@ -159,7 +159,16 @@ impl RuleSet {
 
 impl fmt::Debug for RuleSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RuleSet").field("rules", &self.rules.len()).finish_non_exhaustive()
+        let count = |is_so: fn(&Search) -> bool| {
+            self.regexes.iter().filter(|regex| is_so(&regex.search)).count()
+        };
+        f.debug_struct("RuleSet")
+            .field("rules", &self.rules.len())
+            .field("groups", &self.groups.len())
+            .field("grouped_regexes", &count(|search| matches!(search, Search::Grouped(_))))
+            .field("regexes_from_last", &count(|search| matches!(search, Search::FromLast(_))))
+            .field("regexes_from_first", &count(|search| matches!(search, Search::FromFirst(_))))
+            .finish_non_exhaustive()
     }
 }
 

@@ -117,7 +117,11 @@ impl Watch {
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").field("rules", &self.rules).finish_non_exhaustive()
+        f.debug_struct("Watch")
+            .field("rules", &self.rules)
+            .field("enforced_closures", &self.enforced.regexes.len())
+            .field("exception_closures", &self.exceptions.regexes.len())
+            .finish_non_exhaustive()
     }
 }
 
