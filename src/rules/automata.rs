@@ -19,7 +19,7 @@ use regex_automata::util::primitives::StateID;
 use regex_automata::util::start;
 use regex_automata::{Anchored, MatchKind};
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
-use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
+use regex_syntax::hir::{Class, Hir, HirKind, Repetition};
 
 type Dfa = dense::DFA<Vec<u32>>;
 
@@ -244,7 +244,7 @@ fn triggers_at(hir: &Hir, side: Side) -> Option<Triggers> {
         .kind(kind)
         .limit_class(16)
         .limit_repeat(8)
-        .limit_literal_len(64)
+        .limit_literal_len(32)
         .limit_total(MAX_TRIGGERS)
         .extract(hir);
     // A literal may have been cut inside a character.
@@ -257,21 +257,6 @@ fn triggers_at(hir: &Hir, side: Side) -> Option<Triggers> {
     literals.dedup();
     let shortest = literals.iter().map(String::len).min().filter(|&shortest| shortest > 0)?;
     Some(Triggers { literals, side, shortest })
-}
-
-// === impl Triggers ===
-
-impl Triggers {
-    /// An expression for the literals at the beginning of `hir`'s matches, with its word edge before them.
-    pub(super) fn beginning(&self, hir: &Hir) -> Hir {
-        let literals = self.literals.iter().map(|text| Hir::literal(text.as_bytes())).collect();
-        let literals = Hir::alternation(literals);
-        if hir.properties().look_set_prefix().contains(Look::WordAscii) {
-            Hir::concat(vec![Hir::look(Look::WordAscii), literals])
-        } else {
-            literals
-        }
-    }
 }
 
 // === impl Closure ===
