@@ -371,9 +371,15 @@ impl Compiler {
                 continue;
             };
             *triggers = rare_triggers(&pattern.what, 1);
-            if triggers.is_none() {
-                let place = pattern.place;
-                self.refuse_size(rule, place);
+            if triggers.is_some() {
+                continue;
+            }
+            match Group::alone(number, &pattern.what.hir) {
+                Some(group) => groups.push(group),
+                None => {
+                    let place = pattern.place;
+                    self.refuse_size(rule, place);
+                }
             }
         }
         groups
