@@ -374,12 +374,11 @@ impl Compiler {
             if triggers.is_some() {
                 continue;
             }
-            match Group::alone(number, &pattern.what.hir) {
-                Some(group) => groups.push(group),
-                None => {
-                    let place = pattern.place;
-                    self.refuse_size(rule, place);
-                }
+            if let Some(group) = Group::alone(number, &pattern.what.hir) {
+                groups.push(group);
+            } else {
+                let place = pattern.place;
+                self.refuse_size(rule, place);
             }
         }
         groups
