@@ -13,15 +13,17 @@
 //!   `P(x{m,n}) = x{0,n-1}·P(x)`. Exact without look-around; a word edge that the text's end has not decided
 //!   is taken to hold.
 
-use regex_automata::dfa::{Automaton, StartKind, dense};
+use regex_automata::dfa::{Automaton, StartKind, dense, sparse};
 use regex_automata::nfa::thompson;
 use regex_automata::util::primitives::StateID;
 use regex_automata::util::start;
 use regex_automata::{Anchored, MatchKind};
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
-use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
+use regex_syntax::hir::{Class, Hir, HirKind, Repetition};
 
 type Dfa = dense::DFA<Vec<u32>>;
+/// A tenth of the memory and somewhat slower: for what runs now and then, and of which there are many.
+type SparseDfa = sparse::DFA<Vec<u8>>;
 
 /// The size that a DFA of several regexes may have, in bytes.
 const GROUP_SIZE: usize = 2 << 20;
@@ -42,7 +44,7 @@ pub(super) struct Group {
 /// A regex run backward from where it is known to match.
 #[derive(Debug)]
 pub(super) struct Starts {
-    dfa: Dfa,
+    dfa: SparseDfa,
     /// The farthest that a start is looked for, in bytes.
     bound: usize,
 }
@@ -50,7 +52,7 @@ pub(super) struct Starts {
 /// A regex run forward from where a match may start.
 #[derive(Debug)]
 pub(super) struct Ends {
-    dfa: Dfa,
+    dfa: SparseDfa,
 }
 
 /// Prefix closures of several regexes, run backward from the end of the text.
@@ -73,11 +75,23 @@ pub(super) struct Closed<'h> {
 
 impl Group {
     /// Puts regexes into as few DFAs as fit, neighbours together. Gives also the numbers of those that do not
-    /// fit alone.
+    /// fit even by themselves.
     pub(super) fn pack(members: &[(u32, &Hir)]) -> (Vec<Self>, Vec<u32>) {
         let (mut groups, mut refused) = (Vec::new(), Vec::new());
         pack_into(members, &mut groups, &mut refused);
         (groups, refused)
+    }
+
+    /// A regex by itself, which may take more memory.
+    pub(super) fn alone(member: u32, hir: &Hir) -> Option<Self> {
+        Self::build(&[(member, hir)], SINGLE_SIZE)
+    }
+
+    fn build(members: &[(u32, &Hir)], size: usize) -> Option<Self> {
+        let hirs: Vec<&Hir> = members.iter().map(|&(_, hir)| hir).collect();
+        let dfa = build(&hirs, Direction::Forward, size)?;
+        let start = dfa.start_state(&start::Config::new().anchored(Anchored::No)).ok()?;
+        Some(Self { dfa, start, members: members.iter().map(|&(member, _)| member).collect() })
     }
 
     pub(super) fn members(&self) -> &[u32] {
@@ -124,20 +138,11 @@ impl Group {
 }
 
 fn pack_into(members: &[(u32, &Hir)], groups: &mut Vec<Group>, refused: &mut Vec<u32>) {
-    let size = match members {
-        [] => return,
-        [_] => SINGLE_SIZE,
-        _ => GROUP_SIZE,
-    };
-    let hirs: Vec<&Hir> = members.iter().map(|&(_, hir)| hir).collect();
-    let built = build(&hirs, Direction::Forward, size).and_then(|dfa| {
-        let config = start::Config::new().anchored(Anchored::No);
-        let start = dfa.start_state(&config).ok()?;
-        Some((dfa, start))
-    });
-    if let Some((dfa, start)) = built {
-        let members = members.iter().map(|&(member, _)| member).collect();
-        groups.push(Group { dfa, start, members });
+    if members.is_empty() {
+        return;
+    }
+    if let Some(group) = Group::build(members, GROUP_SIZE) {
+        groups.push(group);
     } else if let [(member, _)] = members {
         refused.push(*member);
     } else {
@@ -152,7 +157,8 @@ fn pack_into(members: &[(u32, &Hir)], groups: &mut Vec<Group>, refused: &mut Vec
 impl Starts {
     /// `None` where the DFA would be too large.
     pub(super) fn new(hir: &Hir, bound: usize) -> Option<Self> {
-        Some(Self { dfa: build(&[hir], Direction::Backward, SINGLE_SIZE)?, bound })
+        let dfa = build(&[hir], Direction::Backward, SINGLE_SIZE)?.to_sparse().ok()?;
+        Some(Self { dfa, bound })
     }
 
     /// How many bytes the longest match has that ends with `before`, given what follows and whether
@@ -167,7 +173,8 @@ impl Starts {
 impl Ends {
     /// `None` where the DFA would be too large.
     pub(super) fn new(hir: &Hir) -> Option<Self> {
-        Some(Self { dfa: build(&[hir], Direction::ForwardFromStart, SINGLE_SIZE)? })
+        let dfa = build(&[hir], Direction::ForwardFromStart, SINGLE_SIZE)?.to_sparse().ok()?;
+        Some(Self { dfa })
     }
 
     /// The state at a match's start; `before` is the byte that stands before it.
@@ -244,7 +251,7 @@ fn triggers_at(hir: &Hir, side: Side) -> Option<Triggers> {
         .kind(kind)
         .limit_class(16)
         .limit_repeat(8)
-        .limit_literal_len(64)
+        .limit_literal_len(32)
         .limit_total(MAX_TRIGGERS)
         .extract(hir);
     // A literal may have been cut inside a character.
@@ -257,21 +264,6 @@ fn triggers_at(hir: &Hir, side: Side) -> Option<Triggers> {
     literals.dedup();
     let shortest = literals.iter().map(String::len).min().filter(|&shortest| shortest > 0)?;
     Some(Triggers { literals, side, shortest })
-}
-
-// === impl Triggers ===
-
-impl Triggers {
-    /// An expression for the literals at the beginning of `hir`'s matches, with its word edge before them.
-    pub(super) fn beginning(&self, hir: &Hir) -> Hir {
-        let literals = self.literals.iter().map(|text| Hir::literal(text.as_bytes())).collect();
-        let literals = Hir::alternation(literals);
-        if hir.properties().look_set_prefix().contains(Look::WordAscii) {
-            Hir::concat(vec![Hir::look(Look::WordAscii), literals])
-        } else {
-            literals
-        }
-    }
 }
 
 // === impl Closure ===
@@ -308,7 +300,7 @@ impl Closure {
     pub(super) fn live(&self, text: &[u8], whole: Whole) -> usize {
         match self {
             Self::Exact { dfa, limit } => {
-                let back = run_back(dfa, text, None, whole, *limit);
+                let back = run_back(dfa.as_ref(), text, None, whole, *limit);
                 // What began before the limit may still end in a match, which is reported from there on.
                 if back.cut_short { within_bound(text, *limit) } else { back.longest.unwrap_or(0) }
             }
@@ -358,7 +350,13 @@ struct Back {
 }
 
 /// Runs a backward DFA from the end of `text`, for matches of at most `limit` bytes.
-fn run_back(dfa: &Dfa, text: &[u8], after: Option<u8>, whole: Whole, limit: usize) -> Back {
+fn run_back(
+    dfa: &impl Automaton,
+    text: &[u8],
+    after: Option<u8>,
+    whole: Whole,
+    limit: usize,
+) -> Back {
     let config = start::Config::new().anchored(Anchored::Yes).look_behind(after);
     let Ok(mut state) = dfa.start_state(&config) else {
         return Back { longest: None, cut_short: true };

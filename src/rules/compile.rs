@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use regex_syntax::hir::Hir;
+use regex_syntax::hir::Look;
 
 use crate::channel::Channel;
 
-use super::automata::{self, Ends, Group, Side, Starts, Triggers};
-use super::literals::{Literals, LiteralsBuilder, Role, Use};
+use super::automata::{self, Closed, Ends, Group, Side, Starts, Triggers};
+use super::literals::{Literals, LiteralsBuilder, LiveAt, Role, Use};
 use super::pack::{Edges, Literal, Needs, Pack, PackError, PatternSpec, Place, Placed, RuleSpec};
 use super::patterns::Pattern;
 use super::{Category, Examples, Kind, RuleAction, Severity};
@@ -87,8 +87,6 @@ pub(super) struct Regex {
     pub(super) role: Role,
     pub(super) pattern: Pattern,
     pub(super) search: Search,
-    /// What is live: the whole expression, or, where matches are followed from their beginning, that alone.
-    pub(super) live: Hir,
     /// How far back it has to be read again, in bytes of folded text.
     pub(super) reach: usize,
 }
@@ -134,13 +132,21 @@ impl RuleSet {
         compiler.finish()
     }
 
-    /// What a literal's match does for its rule in the end.
-    pub(super) fn purpose(&self, role: Role) -> Option<Role> {
+    /// What a literal's match does for its rule in the end, and where the literal's prefixes are live.
+    pub(super) fn purpose(&self, role: Role) -> Option<(Role, LiveAt)> {
         match role {
-            Role::Match { .. } | Role::Exception => Some(role),
-            Role::Near { near, .. } => self.nears.get(near as usize).map(|near| near.role),
-            // What is live of a regex is known from elsewhere.
-            Role::Trigger { .. } => None,
+            Role::Match { .. } | Role::Exception => Some((role, LiveAt::Anywhere)),
+            Role::Near { near, .. } => {
+                self.nears.get(near as usize).map(|near| (near.role, LiveAt::Anywhere))
+            }
+            Role::Trigger { regex } => {
+                let regex = self.regexes.get(regex as usize)?;
+                let begins = regex.pattern.hir.properties().look_set_prefix();
+                let edge = begins.contains(Look::WordAscii);
+                let live_at = if edge { LiveAt::AsciiEdge } else { LiveAt::Anywhere };
+                // Of the others, a closure knows what is live.
+                matches!(regex.search, Search::FromFirst(_)).then_some((regex.role, live_at))
+            }
         }
     }
 
@@ -159,7 +165,16 @@ impl RuleSet {
 
 impl fmt::Debug for RuleSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RuleSet").field("rules", &self.rules.len()).finish_non_exhaustive()
+        let count = |is_so: fn(&Search) -> bool| {
+            self.regexes.iter().filter(|regex| is_so(&regex.search)).count()
+        };
+        f.debug_struct("RuleSet")
+            .field("rules", &self.rules.len())
+            .field("groups", &self.groups.len())
+            .field("grouped_regexes", &count(|search| matches!(search, Search::Grouped(_))))
+            .field("regexes_from_last", &count(|search| matches!(search, Search::FromLast(_))))
+            .field("regexes_from_first", &count(|search| matches!(search, Search::FromFirst(_))))
+            .finish_non_exhaustive()
     }
 }
 
@@ -291,21 +306,19 @@ impl Compiler {
                 self.refuse_size(rule, place);
                 continue;
             };
-            let (live, reach) = match &triggers {
-                Some(triggers) if triggers.side == Side::First => {
-                    let beginning = triggers.beginning(&pattern.hir);
-                    let longest = beginning.properties().maximum_len();
-                    let reach = longest.filter(|_| is_whole(&pattern)).unwrap_or(pattern.bound);
-                    (beginning, reach)
+            // Back to the beginning of a first literal, or of a match.
+            let reach = match &triggers {
+                Some(triggers) if triggers.side == Side::First && is_whole(&pattern) => {
+                    triggers.literals.iter().map(String::len).max().unwrap_or(pattern.bound)
                 }
-                _ => (pattern.hir.clone(), pattern.bound),
+                _ => pattern.bound,
             };
             for folded in triggers.into_iter().flat_map(|triggers| triggers.literals) {
                 let literal = Literal { folded, edges: Edges::Anywhere };
                 let role = Role::Trigger { regex: number };
                 self.literals.add(&literal, Use { rule, role });
             }
-            regexes.push(Regex { rule, role, pattern, search, live, reach });
+            regexes.push(Regex { rule, role, pattern, search, reach });
         }
         let literals = std::mem::take(&mut self.literals).build().map_err(|reason| PackError {
             origin: String::new(),
@@ -358,7 +371,12 @@ impl Compiler {
                 continue;
             };
             *triggers = rare_triggers(&pattern.what, 1);
-            if triggers.is_none() {
+            if triggers.is_some() {
+                continue;
+            }
+            if let Some(group) = Group::alone(number, &pattern.what.hir) {
+                groups.push(group);
+            } else {
                 let place = pattern.place;
                 self.refuse_size(rule, place);
             }
@@ -400,6 +418,20 @@ fn rare_triggers(pattern: &Pattern, rare: usize) -> Option<Triggers> {
 /// Whether no match is longer than the bound.
 fn is_whole(pattern: &Pattern) -> bool {
     pattern.hir.properties().maximum_len().is_some_and(|longest| longest <= pattern.bound)
+}
+
+// === impl Regex ===
+
+impl Regex {
+    /// What tells how much of the text's end could become a match, where no thread does.
+    pub(super) fn closed(&self) -> Option<Closed<'_>> {
+        match self.search {
+            Search::FromFirst(_) => None,
+            Search::Grouped(_) | Search::FromLast(_) => {
+                Some(Closed { hir: &self.pattern.hir, bound: self.pattern.bound })
+            }
+        }
+    }
 }
 
 // === impl PatternSpec ===

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::automata::{Closed, Closure};
-use super::compile::Shape;
+use super::automata::Closure;
+use super::compile::{Regex, Shape};
 use super::examples::matches;
 use super::literals::Role;
 use super::pack::{Edges, Literal, PatternSpec};
@@ -123,11 +123,9 @@ fn always_held(rules: &RuleSet, rule: RuleIndex) -> usize {
         .regexes
         .iter()
         .filter(|regex| regex.rule == rule.0 && matches!(regex.role, Role::Match { .. }))
-        .filter(|regex| {
-            let closed = Closed { hir: &regex.live, bound: regex.reach };
-            Closure::pack(&[closed]).iter().any(Closure::is_bound)
-        })
-        .map(|regex| regex.reach)
+        .filter_map(Regex::closed)
+        .filter(|&closed| Closure::pack(&[closed]).iter().any(Closure::is_bound))
+        .map(|closed| closed.bound)
         .max()
         .unwrap_or(0)
 }

@@ -76,9 +76,22 @@ struct Prefix {
     text_bytes: u16,
 }
 
-/// How long a prefix of a chosen literal the text ends with, by state.
+/// By state's place: the place of the longest chosen prefix that the text ends with, itself or along the fail
+/// links, and [`NEEDS_EDGE`]; 0 where there is none.
 #[derive(Debug, Default)]
-pub(super) struct LiveDepths(Vec<u16>);
+pub(super) struct LiveDepths(Vec<u32>);
+
+/// Marks a prefix that is live only after the edge of an ASCII word.
+const NEEDS_EDGE: u32 = 1 << 31;
+
+/// Where a chosen literal's prefix is live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum LiveAt {
+    /// Where `(?-u:\b)` holds.
+    AsciiEdge,
+    /// Wherever it stands, as far as its marks go.
+    Anywhere,
+}
 
 // === impl LiteralsBuilder ===
 
@@ -172,44 +185,59 @@ impl Literals {
         }
     }
 
-    /// For every state, how long a proper prefix of a literal with a chosen use the text ends with.
-    pub(super) fn live_depths(&self, chosen: impl Fn(&Use) -> bool) -> LiveDepths {
-        let mut is_prefix = vec![false; self.prefixes.len()];
+    /// For every state, which proper prefix of a literal with a chosen use the text ends with.
+    pub(super) fn live_depths(&self, chosen: impl Fn(&Use) -> Option<LiveAt>) -> LiveDepths {
+        let mut own: Vec<Option<LiveAt>> = vec![None; self.prefixes.len()];
         let mut any = false;
         for (pattern, literal) in self.encoded.iter().enumerate() {
-            if !self.uses_of(pattern).iter().any(&chosen) {
+            let Some(live_at) = self.uses_of(pattern).iter().filter_map(&chosen).max() else {
                 continue;
-            }
+            };
             any = true;
             let mut state = self.start;
             for &byte in literal.iter().take(literal.len() - 1) {
                 state = self.next(state, byte);
-                if let Some(mark) = is_prefix.get_mut(self.place(state)) {
-                    *mark = true;
+                if let Some(own) = own.get_mut(self.place(state)) {
+                    *own = (*own).max(Some(live_at));
                 }
             }
         }
         if !any {
             return LiveDepths::default();
         }
-        let mut depths: Vec<u16> = Vec::with_capacity(self.prefixes.len());
-        for (prefix, is_prefix) in self.prefixes.iter().zip(is_prefix) {
-            let depth = if is_prefix {
-                prefix.text_bytes
-            } else {
-                depths.get(prefix.fail as usize).copied().unwrap_or(0)
+        let mut depths: Vec<u32> = Vec::with_capacity(self.prefixes.len());
+        for ((place, prefix), own) in (0..).zip(&self.prefixes).zip(own) {
+            let depth = match own {
+                Some(LiveAt::Anywhere) => place,
+                Some(LiveAt::AsciiEdge) => place | NEEDS_EDGE,
+                None => depths.get(prefix.fail as usize).copied().unwrap_or(0),
             };
             depths.push(depth);
         }
         LiveDepths(depths)
     }
 
-    /// The length of the longest live prefix in this state, in bytes of folded text.
-    pub(super) fn live(&self, depths: &LiveDepths, state: StateID) -> u64 {
+    /// The length of the longest live prefix in this state, in bytes of folded text; `is_edge` tells whether an
+    /// ASCII word begins or ends that many bytes before the end of the text.
+    pub(super) fn live(
+        &self,
+        depths: &LiveDepths,
+        state: StateID,
+        is_edge: impl Fn(u64) -> bool,
+    ) -> u64 {
         if depths.0.is_empty() {
             return 0;
         }
-        depths.0.get(self.place(state)).copied().unwrap_or(0).into()
+        let mut place = self.place(state);
+        loop {
+            let entry = depths.0.get(place).copied().unwrap_or(0);
+            let Some(prefix) = self.prefixes.get((entry & !NEEDS_EDGE) as usize) else { return 0 };
+            let depth = u64::from(prefix.text_bytes);
+            if entry & NEEDS_EDGE == 0 || is_edge(depth) {
+                return depth;
+            }
+            place = prefix.fail as usize;
+        }
     }
 
     fn uses_of(&self, pattern: usize) -> &[Use] {

@@ -27,7 +27,7 @@ pub(super) struct Pattern {
 /// Case does not matter. A class stands for the folded forms of its characters: `[é]` means `e`.
 pub(super) fn parse(source: &str, bound: Option<usize>) -> Result<Pattern, String> {
     let hir = ParserBuilder::new()
-        .case_insensitive(true)
+        .case_insensitive(!is_plain_lower_case(source))
         .nest_limit(64)
         .build()
         .parse(source)
@@ -57,6 +57,13 @@ pub(super) fn parse(source: &str, bound: Option<usize>) -> Result<Pattern, Strin
         }
     };
     Ok(Pattern { hir, bound, shortest })
+}
+
+/// Whether case cannot matter in a source, so that it need not be folded, which takes most of the time.
+fn is_plain_lower_case(source: &str) -> bool {
+    let lower_case = source.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+    // By their numbers or properties, capital letters can be named all the same.
+    lower_case && !["\\x", "\\u", "\\p"].iter().any(|escape| source.contains(escape))
 }
 
 /// The error without the pattern that its own message would print.
@@ -172,6 +179,9 @@ mod tests {
             ("ﬁ", "fi"),
             ("a\u{301}", "a"),
             ("(a)(?:b)", "ab"),
+            ("\\x41", "a"),
+            ("\\u{c9}", "e"),
+            ("[[:upper:]]", "[a-z]"),
         ] {
             let plain = regex_syntax::parse(folded).unwrap();
             assert_eq!(parse(source, None).unwrap().hir, plain, "{source}");

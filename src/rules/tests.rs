@@ -654,6 +654,18 @@ fn what_is_not_enforced_is_not_held() {
 }
 
 #[test]
+fn the_middle_of_a_word_is_not_held_for_what_begins_a_word() {
+    let watch = watch(&compile(&[any(vec![regex("(?-u:\\b)how to .{0,40}bomb", None)])]));
+    for (text, mark) in
+        [("I show", 6), ("Show to", 7), ("how", 0), ("and how to ma", 4), ("яhow", 2)]
+    {
+        let mut matcher = StreamMatcher::new(&watch);
+        matcher.push(text, &mut Vec::new());
+        assert_eq!(matcher.watermark(), mark, "{text}");
+    }
+}
+
+#[test]
 fn what_is_kept_does_not_grow_with_the_text() {
     let rules = [any(vec![literal("bomb", Edges::Word), regex("acid.{0,30}bath", None)])];
     let watch = watch(&compile(&rules));

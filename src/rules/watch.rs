@@ -117,7 +117,11 @@ impl Watch {
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").field("rules", &self.rules).finish_non_exhaustive()
+        f.debug_struct("Watch")
+            .field("rules", &self.rules)
+            .field("enforced_closures", &self.enforced.regexes.len())
+            .field("exception_closures", &self.exceptions.regexes.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -129,6 +133,19 @@ pub(super) struct Position<'t> {
     pub(super) whole: Whole,
 }
 
+// === impl Position ===
+
+impl Position<'_> {
+    /// Whether an ASCII word begins or ends this many bytes before the end of the text.
+    fn is_ascii_edge(&self, back: u64) -> bool {
+        let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        let at = usize::try_from(back).ok().and_then(|back| self.tail.len().checked_sub(back));
+        let Some(at) = at else { return true };
+        let before = at.checked_sub(1).and_then(|before| self.tail.get(before));
+        before.is_some_and(is_word) != self.tail.get(at).is_some_and(is_word)
+    }
+}
+
 // === impl Live ===
 
 impl Live {
@@ -137,18 +154,20 @@ impl Live {
             .regexes
             .iter()
             .filter(|regex| chosen(regex.rule, regex.role))
-            .map(|regex| Closed { hir: &regex.live, bound: regex.reach })
+            .filter_map(Regex::closed)
             .collect();
         Self {
             literals: rules.literals.live_depths(|used| {
-                rules.purpose(used.role).is_some_and(|role| chosen(used.rule, role))
+                let (role, live_at) = rules.purpose(used.role)?;
+                chosen(used.rule, role).then_some(live_at)
             }),
             regexes: Closure::pack(&regexes),
         }
     }
 
     fn depth(&self, rules: &RuleSet, at: &Position<'_>) -> u64 {
-        let literals = rules.literals.live(&self.literals, at.literal_state);
+        let is_edge = |back| at.is_ascii_edge(back);
+        let literals = rules.literals.live(&self.literals, at.literal_state, is_edge);
         self.regexes
             .iter()
             .map(|closure| closure.live(at.tail, at.whole) as u64)
