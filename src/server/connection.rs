@@ -65,7 +65,8 @@ where
         let asked = Arc::clone(&asked);
         move |request| {
             asked.store(true, Ordering::Relaxed);
-            let response = service(request);
+            // hyper keeps room for this future as long as the connection lives; the box is freed with the response's head.
+            let response = Box::pin(service(request));
             async move { Ok::<_, Infallible>(response.await) }
         }
     });
