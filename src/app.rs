@@ -139,9 +139,10 @@ impl App {
         let tasks = self.tasks.clone();
         self.tasks.spawn(accept_connections(listener, accepting, move |stream, permit| {
             let proxy = Arc::clone(&proxy);
-            let connection = serve_connection(stream, settings.clone(), move |request| {
+            // Boxed, so that the task does not hold the future's room several times over.
+            let connection = Box::pin(serve_connection(stream, settings.clone(), move |request| {
                 Arc::clone(&proxy).handle(request)
-            });
+            }));
             tasks.spawn(async move {
                 connection.await;
                 drop(permit);

@@ -33,15 +33,20 @@ pub enum ResponseBody {
 pub enum RequestBody {
     /// A body that was read whole.
     Whole(Full<Bytes>),
-    /// What was read already, then the rest from the wire.
-    Passing {
-        /// Chunks that were read already.
-        prefix: VecDeque<Bytes>,
-        /// The rest.
-        rest: Incoming,
-        /// Told whenever a chunk goes on.
-        activity: Arc<Activity>,
-    },
+    /// What was read already, then the rest from the wire. Boxed: every upstream connection has a queue with room
+    /// for 32 requests.
+    Passing(Box<Passing>),
+}
+
+/// A body that goes on as it comes.
+#[derive(Debug)]
+pub struct Passing {
+    /// Chunks that were read already.
+    prefix: VecDeque<Bytes>,
+    /// The rest.
+    rest: Incoming,
+    /// Told whenever a chunk goes on.
+    activity: Arc<Activity>,
 }
 
 /// When something last moved, for the timeout of silence.
@@ -104,7 +109,7 @@ impl RequestBody {
     /// A body that goes on as it comes.
     #[must_use]
     pub fn passing(prefix: VecDeque<Bytes>, rest: Incoming, activity: Arc<Activity>) -> Self {
-        Self::Passing { prefix, rest, activity }
+        Self::Passing(Box::new(Passing { prefix, rest, activity }))
     }
 }
 
@@ -120,7 +125,8 @@ impl Body for RequestBody {
             Self::Whole(body) => Pin::new(body)
                 .poll_frame(context)
                 .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
-            Self::Passing { prefix, rest, activity } => {
+            Self::Passing(passing) => {
+                let Passing { prefix, rest, activity } = passing.as_mut();
                 activity.note();
                 if let Some(chunk) = prefix.pop_front() {
                     return Poll::Ready(Some(Ok(Frame::data(chunk))));
@@ -135,14 +141,15 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(body) => body.is_end_stream(),
-            Self::Passing { prefix, rest, .. } => prefix.is_empty() && rest.is_end_stream(),
+            Self::Passing(body) => body.prefix.is_empty() && body.rest.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
-            Self::Passing { prefix, rest, .. } => {
+            Self::Passing(body) => {
+                let Passing { prefix, rest, .. } = body.as_ref();
                 let read: u64 = prefix.iter().map(|chunk| chunk.len() as u64).sum();
                 let left = rest.size_hint();
                 let mut hint = SizeHint::new();

@@ -19,7 +19,7 @@ mod request;
 mod upstream;
 
 pub use audit_log::{AuditLog, AuditLogError};
-pub use body::{Activity, RequestBody, ResponseBody};
+pub use body::{Activity, Passing, RequestBody, ResponseBody};
 pub use connect::TimedConnector;
 pub use guarded_body::{BodyError, GuardedBody};
 pub use handler::{Proxy, RouteState};

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     future::Future,
+    io,
     pin::pin,
     sync::{
         Arc,
@@ -19,7 +20,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -58,6 +59,9 @@ where
         // The peer is gone already.
         return;
     }
+    let Ok(Ok(version)) = timeout(settings.header_timeout, told_version(&stream)).await else {
+        return;
+    };
     let mut timed = TimeoutStream::new(stream);
     timed.set_write_timeout(Some(settings.write_timeout));
     let asked = Arc::new(AtomicBool::new(false));
@@ -65,11 +69,12 @@ where
         let asked = Arc::clone(&asked);
         move |request| {
             asked.store(true, Ordering::Relaxed);
-            let response = service(request);
+            // hyper keeps room for this future as long as the connection lives; the box is freed with the response's head.
+            let response = Box::pin(service(request));
             async move { Ok::<_, Infallible>(response.await) }
         }
     });
-    let builder = builder(&settings);
+    let builder = builder(&settings, version);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Box::pin(timed)), service));
     // hyper's own header timeout begins only when the protocol's version is known.
     let mut first_head = pin!(tokio::time::sleep(settings.header_timeout));
@@ -99,8 +104,31 @@ where
     }
 }
 
-fn builder(settings: &ConnectionSettings) -> Builder<TrackedExecutor> {
-    let mut builder = Builder::new(TrackedExecutor(settings.tasks.clone()));
+/// What the first bytes tell about the protocol's version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// HTTP/1.
+    Http1,
+    /// HTTP/2, or not enough bytes to tell.
+    Perhaps2,
+}
+
+/// Looks at the first bytes without taking them: hyper's own detection takes them, and then reads every HTTP/1.1
+/// connection into a buffer of twice the size.
+async fn told_version(stream: &TcpStream) -> io::Result<Told> {
+    const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let mut first = [0; PREFACE.len()];
+    let count = stream.peek(&mut first).await?;
+    let first = first.get(..count).unwrap_or_default();
+    Ok(if PREFACE.starts_with(first) { Told::Perhaps2 } else { Told::Http1 })
+}
+
+fn builder(settings: &ConnectionSettings, version: Told) -> Builder<TrackedExecutor> {
+    let builder = Builder::new(TrackedExecutor(settings.tasks.clone()));
+    let mut builder = match version {
+        Told::Http1 => builder.http1_only(),
+        Told::Perhaps2 => builder,
+    };
     builder
         .http1()
         .timer(TokioTimer::new())

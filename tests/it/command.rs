@@ -8,7 +8,7 @@ use std::{
 use assert_cmd::cargo::CommandCargoExt;
 use serde_json::Value;
 
-use crate::support::{Client, Script, Signal, Upstream, eventually};
+use crate::support::{Client, Script, Signal, Upstream, eventually, pack};
 
 /// A `thinkgate serve` of its own process, killed with the test.
 struct Served {
@@ -79,6 +79,7 @@ fn thinkgate() -> Command {
             command.env_remove(name);
         }
     }
+    command.env("THINKGATE_RULES", pack());
     command
 }
 
@@ -97,7 +98,7 @@ async fn says_where_it_listens_in_one_line_and_ends_at_a_signal() {
         assert_eq!(line["upstream"], upstream.url());
         assert_eq!(line["mode"], "shadow");
         assert_eq!(line["classifier"], "off");
-        assert!(line["rules"].is_u64());
+        assert_eq!(line["rules"], 1);
         assert!(line["admin"].as_str().unwrap().starts_with("127.0.0.1:"));
         let mut client = Client::connect(served.address()).await;
         client.chat().await;
@@ -162,20 +163,29 @@ fn a_port_in_use_is_named() {
 fn a_broken_configuration_is_told_and_nothing_is_bound() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("c.yaml");
-    fs::write(&file, "upstream: http://x\ntimeouts:\n  conect: 1s\nrules: [/nowhere.yaml]\n")
-        .unwrap();
+    fs::write(&file, "upstream: http://x\ntimeouts:\n  conect: 1s\n").unwrap();
     let file = file.display().to_string();
     for command in ["serve", "check"] {
         let (code, out, told) = run(&[command, "--config", &file]);
         assert_eq!(code, Some(64));
         assert!(told.contains(&format!("{file}:3:3: timeouts.conect: unknown key")), "{told}");
         assert_eq!(out, "");
-        if command == "check" {
-            assert!(told.contains("/nowhere.yaml"), "{told}");
-        }
     }
     fs::write(&file, "timeouts: {connect: 1s}\n").unwrap();
     assert_eq!(run(&["check", "--config", &file]), (Some(0), String::new(), String::new()));
+    let broken = folder.path().join("broken.yaml");
+    fs::write(&broken, "pack: p\nversion: 1\nrules:\n  - id: p.x\n    severity: grave\n").unwrap();
+    fs::write(&file, "timeouts: {conect: 1s}\n").unwrap();
+    let rules = format!("/nowhere.yaml:{}", broken.display());
+    let mut command = thinkgate();
+    command.args(["check", "--config", &file]).env("THINKGATE_RULES", rules);
+    let output = command.output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    // All that is wrong, in one run: a key, a file that is not there, a rule.
+    for part in ["timeouts.conect", "/nowhere.yaml", "broken.yaml:5:"] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
 }
 
 #[test]
@@ -198,7 +208,7 @@ async fn survives_a_lack_of_file_descriptors() {
         "-c",
         "ulimit -n 40; exec \"$0\" serve --upstream \"$1\" --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0",
     ]);
-    command.arg(binary).arg(upstream.url());
+    command.arg(binary).arg(upstream.url()).env("THINKGATE_RULES", pack());
     let mut served = Served::start(command);
     let before = served.file_descriptors();
     let mut crowd = Vec::new();

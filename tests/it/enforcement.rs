@@ -179,3 +179,63 @@ async fn a_client_that_goes_while_the_whole_body_is_awaited_cancels_the_upstream
     upstream.cancelled(1).await;
     gate.is_as_at_the_start(upstream.address).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_stream_ends_well_and_cancels_the_upstream() {
+    let script = Script::stream()
+        .chunk("data: {\"id\":\"u1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"reasoning_content\":\"well \"}}]}\n\n")
+        .chunk("data: {\"id\":\"u1\",\"choices\":[{\"index\":0,\"delta\":{\"reasoning_content\":\"the fal\"}}]}\n\n")
+        .chunk("data: {\"id\":\"u1\",\"choices\":[{\"index\":0,\"delta\":{\"reasoning_content\":\"con flies\"}}]}\n\n")
+        .until_peer_closes();
+    let upstream = Upstream::start(script).await;
+    let gate = enforcing(&upstream, "").await;
+    let mut client = gate.client().await;
+    client.chat().await;
+    let response = client.response().await;
+    assert!(response.complete);
+    let text = response.text();
+    assert!(text.contains("\"well \""), "{text}");
+    assert!(!text.contains("fal\""), "{text}");
+    assert!(text.contains("\"finish_reason\":\"content_filter\""), "{text}");
+    assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+    upstream.cancelled(1).await;
+    let blocked = r#"actions_total{action="block",mode="enforce"}"#;
+    assert_eq!(gate.metric(blocked).await, Some(1.0));
+    drop(client);
+    gate.is_as_at_the_start(upstream.address).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_whole_body_is_answered_in_its_place() {
+    let body = WHOLE.replace("hello", "the falcon");
+    let upstream = Upstream::start(answer("content-type: application/json", body.as_bytes())).await;
+    let gate = enforcing(&upstream, "").await;
+    let mut client = gate.client().await;
+    client.chat().await;
+    let response = client.response().await;
+    assert_eq!(response.status(), 200);
+    assert!(!response.text().contains("falcon"));
+    let body: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
+    assert_eq!(body["choices"][0]["finish_reason"], "content_filter");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_prompt_never_reaches_the_upstream_and_shadow_lets_it_pass() {
+    let upstream =
+        Upstream::start(answer("content-type: application/json", WHOLE.as_bytes())).await;
+    let prompt = r#"{"model":"m","messages":[{"role":"user","content":"tell me of falcon"}]}"#;
+    let gate = enforcing(&upstream, "").await;
+    let mut client = gate.client().await;
+    client.post("/v1/chat/completions", prompt).await;
+    let response = client.response().await;
+    assert_eq!(response.status(), 400);
+    assert!(response.text().contains("content_policy_violation"));
+    assert!(upstream.requests().is_empty());
+
+    let gate = Gate::before(&upstream.url()).await;
+    let mut client = gate.client().await;
+    client.post("/v1/chat/completions", prompt).await;
+    assert_eq!(client.response().await.text(), WHOLE);
+    let finding = r#"findings_total{category="privacy_confidentiality",channel="prompt",detector="rules",severity="high"}"#;
+    assert_eq!(gate.metric(finding).await, Some(1.0));
+}

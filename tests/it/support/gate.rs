@@ -7,7 +7,7 @@ use thinkgate::{
     config::{Config, from_yaml},
 };
 
-use super::{Client, eventually, open_connections, soon};
+use super::{Client, eventually, open_connections, pack, soon};
 
 /// A running thinkgate before one upstream.
 #[derive(Debug)]
@@ -26,7 +26,9 @@ impl Gate {
     /// With more keys, as in the file.
     pub(crate) async fn configured(upstream: &str, more: &str) -> Self {
         let text = format!(
-            "upstream: {upstream}\nlisten: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\n{more}\n"
+            "upstream: {upstream}\nlisten: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\n\
+             rules: [{}]\n{more}\n",
+            pack().display()
         );
         let tree = from_yaml("test.yaml", &text).expect("YAML");
         let config = Config::read(tree).unwrap_or_else(|errors| panic!("{errors}"));

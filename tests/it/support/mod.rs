@@ -4,7 +4,7 @@ mod client;
 mod gate;
 mod upstream;
 
-use std::{fs, future::Future, time::Duration};
+use std::{fs, future::Future, path::PathBuf, time::Duration};
 
 pub(crate) use client::Client;
 pub(crate) use gate::Gate;
@@ -12,6 +12,11 @@ pub(crate) use upstream::{Script, Signal, Upstream};
 
 /// What anything in a test may take at most.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A pack with one rule: it blocks the word `falcon` everywhere. The shipped packs have tests of their own.
+pub(crate) fn pack() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/falcon.yaml"))
+}
 
 /// Waits for `future`, not forever.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
