@@ -253,7 +253,7 @@ impl Card<'_> {
 
 /// The last words of `text`, about `chars` characters.
 fn last_words(text: &str, chars: usize) -> String {
-    let text = text.trim();
+    let text = text.trim_start();
     let skip = text.chars().count().saturating_sub(chars);
     let tail: String = text.chars().skip(skip).collect();
     match tail.split_once(' ') {
