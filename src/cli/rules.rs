@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::{Args, Subcommand};
@@ -55,7 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         sources.push(RuleSource::Builtin);
     }
     let rules = match load_rules(&sources) {
-        Ok(rules) => rules,
+        Ok(rules) => Arc::new(rules),
         Err(errors) => {
             super::complain(&errors);
             return Ok(ExitCode::from(super::USAGE));
@@ -69,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn test(rules: &RuleSet, out: &mut impl Write) -> io::Result<ExitCode> {
+fn test(rules: &Arc<RuleSet>, out: &mut impl Write) -> io::Result<ExitCode> {
     let failures = examples::check(rules);
     for failure in &failures {
         let (rule, pack, number) = (&failure.rule, &failure.pack, failure.example + 1);
@@ -91,7 +92,7 @@ fn test(rules: &RuleSet, out: &mut impl Write) -> io::Result<ExitCode> {
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-fn lint_notes(rules: &RuleSet, out: &mut impl Write) -> io::Result<ExitCode> {
+fn lint_notes(rules: &Arc<RuleSet>, out: &mut impl Write) -> io::Result<ExitCode> {
     let notes = lint(rules);
     for note in &notes {
         writeln!(out, "{}: {}: {}", note.pack, note.rule, note.note)?;

@@ -19,7 +19,7 @@ use regex_automata::util::primitives::StateID;
 use regex_automata::util::start;
 use regex_automata::{Anchored, MatchKind};
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
-use regex_syntax::hir::{Class, Hir, HirKind, Repetition};
+use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
 
 type Dfa = dense::DFA<Vec<u32>>;
 
@@ -194,7 +194,14 @@ impl Ends {
                 }
             }
         }
-        Some(state)
+        // A match is seen one byte late, and may have been the last.
+        (!self.dfa.is_match_state(state) || self.goes_on(state)).then_some(state)
+    }
+
+    /// Whether a further match may still be found from this state on.
+    fn goes_on(&self, state: StateID) -> bool {
+        let next = |byte| self.dfa.next_state(state, byte);
+        (0..=u8::MAX).any(|byte| !self.dfa.is_dead_state(next(byte))) || self.ends(state)
     }
 
     /// Whether the regex matches up to the end of the text.
@@ -219,14 +226,13 @@ pub(super) enum Side {
     Last,
 }
 
-/// The side whose shortest literal is the longer one, if there are any.
-pub(super) fn triggers(hir: &Hir) -> Option<Triggers> {
-    let last = triggers_at(hir, Side::Last);
-    let first = triggers_at(hir, Side::First);
-    match (last, first) {
-        (Some(last), Some(first)) if first.shortest > last.shortest => Some(first),
-        (last, first) => last.or(first),
-    }
+/// The literals that a regex's matches begin or end with, if each has `least` bytes. Those at the beginning are
+/// preferred: from there on, it is known what is live without a closure.
+pub(super) fn triggers(hir: &Hir, least: usize) -> Option<Triggers> {
+    let is_rare = |triggers: &Triggers| triggers.shortest >= least;
+    triggers_at(hir, Side::First)
+        .filter(is_rare)
+        .or_else(|| triggers_at(hir, Side::Last).filter(is_rare))
 }
 
 fn triggers_at(hir: &Hir, side: Side) -> Option<Triggers> {
@@ -251,6 +257,21 @@ fn triggers_at(hir: &Hir, side: Side) -> Option<Triggers> {
     literals.dedup();
     let shortest = literals.iter().map(String::len).min().filter(|&shortest| shortest > 0)?;
     Some(Triggers { literals, side, shortest })
+}
+
+// === impl Triggers ===
+
+impl Triggers {
+    /// An expression for the literals at the beginning of `hir`'s matches, with its word edge before them.
+    pub(super) fn beginning(&self, hir: &Hir) -> Hir {
+        let literals = self.literals.iter().map(|text| Hir::literal(text.as_bytes())).collect();
+        let literals = Hir::alternation(literals);
+        if hir.properties().look_set_prefix().contains(Look::WordAscii) {
+            Hir::concat(vec![Hir::look(Look::WordAscii), literals])
+        } else {
+            literals
+        }
+    }
 }
 
 // === impl Closure ===

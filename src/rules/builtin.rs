@@ -35,3 +35,24 @@ pub fn packs() -> Vec<PackSource> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::rules::{Pack, RuleSet, examples};
+
+    #[test]
+    fn shipped_packs_do_what_their_examples_say() {
+        let packs = packs()
+            .iter()
+            .map(|source| {
+                Pack::parse(&source.origin, &source.yaml, &|_| Err("not built in".to_owned()))
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .unwrap();
+        let rules = Arc::new(RuleSet::compile(packs).unwrap());
+        assert_eq!(examples::check(&rules), []);
+    }
+}

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use regex_syntax::hir::Hir;
+
 use crate::channel::Channel;
 
 use super::automata::{self, Ends, Group, Side, Starts, Triggers};
@@ -85,6 +87,10 @@ pub(super) struct Regex {
     pub(super) role: Role,
     pub(super) pattern: Pattern,
     pub(super) search: Search,
+    /// What is live: the whole expression, or, where matches are followed from their beginning, that alone.
+    pub(super) live: Hir,
+    /// How far back it has to be read again, in bytes of folded text.
+    pub(super) reach: usize,
 }
 
 /// How a regex's matches are found.
@@ -231,15 +237,15 @@ impl Compiler {
         });
     }
 
-    fn add_pattern(&mut self, rule: u32, role: Role, pattern: &Placed<PatternSpec>) {
+    fn add_pattern(&mut self, rule: u32, serves: Role, pattern: &Placed<PatternSpec>) {
         match &pattern.what {
-            PatternSpec::Literal(literal) => self.literals.add(literal, Use { rule, role }),
+            PatternSpec::Literal(literal) => self.literals.add(literal, Use { rule, role: serves }),
             PatternSpec::Regex(regex) => {
                 let regex = Placed { what: regex.clone(), place: pattern.place };
-                self.regexes.push((rule, role, regex));
+                self.regexes.push((rule, serves, regex));
             }
             PatternSpec::Near { words, within_chars } => {
-                let Role::Match { part } = role else { return };
+                let Role::Match { part } = serves else { return };
                 let near = u32::try_from(self.nears.len()).unwrap_or(u32::MAX);
                 for (word, literal) in words.iter().enumerate() {
                     let word = u8::try_from(word).unwrap_or(u8::MAX);
@@ -276,12 +282,20 @@ impl Compiler {
                 self.refuse_size(rule, place);
                 continue;
             };
+            let (live, reach) = match &triggers {
+                Some(triggers) if triggers.side == Side::First => {
+                    let beginning = triggers.beginning(&pattern.hir);
+                    let reach = beginning.properties().maximum_len().unwrap_or(pattern.bound);
+                    (beginning, reach)
+                }
+                _ => (pattern.hir.clone(), pattern.bound),
+            };
             for folded in triggers.into_iter().flat_map(|triggers| triggers.literals) {
                 let literal = Literal { folded, edges: Edges::Anywhere };
                 let role = Role::Trigger { regex: number };
                 self.literals.add(&literal, Use { rule, role });
             }
-            regexes.push(Regex { rule, role, pattern, search });
+            regexes.push(Regex { rule, role, pattern, search, live, reach });
         }
         let literals = std::mem::take(&mut self.literals).build().map_err(|reason| PackError {
             origin: String::new(),
@@ -333,7 +347,7 @@ impl Compiler {
             else {
                 continue;
             };
-            *triggers = automata::triggers(&pattern.what.hir);
+            *triggers = rare_triggers(&pattern.what, 1);
             if triggers.is_none() {
                 let place = pattern.place;
                 self.refuse_size(rule, place);
@@ -371,7 +385,7 @@ fn rare_triggers(pattern: &Pattern, rare: usize) -> Option<Triggers> {
     // A match longer than its bound is found by the group only.
     let is_whole =
         pattern.hir.properties().maximum_len().is_some_and(|longest| longest <= pattern.bound);
-    automata::triggers(&pattern.hir).filter(|triggers| is_whole && triggers.shortest >= rare)
+    if is_whole { automata::triggers(&pattern.hir, rare) } else { None }
 }
 
 // === impl PatternSpec ===

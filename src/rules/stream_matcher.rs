@@ -19,7 +19,7 @@ use regex_automata::util::primitives::StateID as RegexState;
 use crate::text::fold::{fold_ascii_byte, fold_char, is_word};
 use crate::text::offsets::{Offsets, Origin};
 
-use super::automata::{Ends, Starts, Whole, within_bound};
+use super::automata::{Ends, Group, Starts, Whole, within_bound};
 use super::compile::{RuleSet, Search};
 use super::literals::{MARK, Role, Use};
 use super::watch::{Mode, Position};
@@ -159,7 +159,7 @@ impl StreamMatcher {
             regex_states: watch
                 .groups
                 .iter()
-                .filter_map(|&group| rules.groups.get(group).map(|group| group.start()))
+                .filter_map(|&group| rules.groups.get(group).map(Group::start))
                 .collect(),
             tail: Vec::new(),
             triggers: Vec::new(),
@@ -435,14 +435,18 @@ impl Carried {
     }
 
     fn start_thread(&mut self, ends: &Ends, trigger: Trigger, tail: &Tail) {
-        let Trigger { regex, start, .. } = trigger;
+        let Trigger { regex, start, end: known_to } = trigger;
         if self.threads.iter().any(|thread| (thread.regex, thread.start) == (regex, start)) {
             return;
         }
         let before = start.checked_sub(1).and_then(|before| tail.byte(before));
         let Some(state) = ends.start(before) else { return };
         let state = ends.read(state, tail.from(start), |index| {
-            self.thread_hits.push(Hit { regex, end: start + index as u64, start });
+            let end = start + index as u64;
+            // What ends before this literal begins with another one, whose thread has found it.
+            if end >= known_to {
+                self.thread_hits.push(Hit { regex, end, start });
+            }
         });
         if let Some(state) = state {
             self.threads.push(Thread { regex, start, state });
@@ -603,8 +607,8 @@ impl Carried {
                     break;
                 }
                 if shape.is_some_and(|shape| shape.has_exceptions) {
-                    let undecided_from = *undecided_from
-                        .get_or_insert_with(|| folded - watch.live_exceptions(&self.position()));
+                    let undecided_from =
+                        *undecided_from.get_or_insert_with(|| self.exceptions_from(watch));
                     if undecided_from < candidate.end {
                         break;
                     }
@@ -613,6 +617,15 @@ impl Carried {
             self.pending.pop_front();
             self.report(candidate, shape.map_or(0, |shape| shape.needs), found);
         }
+    }
+
+    /// Where the first exception begins that is still under way; the end of the text where none is.
+    fn exceptions_from(&self, watch: &Watch) -> u64 {
+        let live = self.offsets.folded() - watch.live_exceptions(&self.position());
+        let threads = self.threads.iter();
+        threads
+            .filter(|thread| is_exception(watch.rules(), thread))
+            .fold(live, |live, thread| live.min(thread.start))
     }
 
     fn report(&mut self, candidate: Candidate, needs: u64, found: &mut Vec<RuleMatch>) {
@@ -648,12 +661,16 @@ impl Carried {
             return self.offsets.read().byte;
         }
         let folded = self.offsets.folded();
-        let live = watch.live_enforced(&self.position());
-        let mut mark = if live == 0 {
-            self.offsets.read().byte
-        } else {
-            self.offsets.start_of(folded - live).byte
-        };
+        let mut live = folded - watch.live_enforced(&self.position());
+        for thread in &self.threads {
+            let regex = watch.rules().regexes.get(thread.regex as usize);
+            if regex.is_some_and(|regex| watch.mode(regex.rule) == Mode::Enforced)
+                && !is_exception(watch.rules(), thread)
+            {
+                live = live.min(thread.start);
+            }
+        }
+        let mut mark = self.offsets.start_of(live).byte;
         for candidate in &self.pending {
             if watch.mode(candidate.rule) == Mode::Enforced {
                 mark = mark.min(candidate.from.byte);
@@ -689,6 +706,12 @@ impl Carried {
             self.tail.drain(..self.tail.len() - keep);
         }
     }
+}
+
+/// Whether a thread follows an exception.
+fn is_exception(rules: &RuleSet, thread: &Thread) -> bool {
+    let regex = rules.regexes.get(thread.regex as usize);
+    regex.is_some_and(|regex| regex.role == Role::Exception)
 }
 
 /// The last folded bytes, by their place in the whole text.

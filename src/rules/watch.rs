@@ -73,14 +73,10 @@ impl Watch {
             })
             .map(|(number, _)| number)
             .collect();
-        let tail_reach = rules
-            .regexes
-            .iter()
-            .filter(|regex| is_watched(regex))
-            .map(|regex| regex.pattern.bound)
-            .max()
-            .unwrap_or(0);
-        let offset_reach = tail_reach.max(rules.literals.longest()) as u64;
+        let watched = rules.regexes.iter().filter(|regex| is_watched(regex));
+        let tail_reach = watched.clone().map(|regex| regex.reach).max().unwrap_or(0);
+        let longest = watched.map(|regex| regex.pattern.bound).max().unwrap_or(0);
+        let offset_reach = longest.max(rules.literals.longest()) as u64;
         let exception = |role| role == Role::Exception;
         let enforced =
             Live::new(rules, |rule, role| mode(rule) == Mode::Enforced && !exception(role));
@@ -107,12 +103,13 @@ impl Watch {
         self.modes.get(rule as usize).copied().unwrap_or(Mode::Ignored)
     }
 
-    /// How many bytes at the end of the text could still become an enforced match.
+    /// How many bytes at the end of the text could still become an enforced match; what threads follow is left
+    /// to them.
     pub(super) fn live_enforced(&self, at: &Position<'_>) -> u64 {
         self.enforced.depth(&self.rules, at)
     }
 
-    /// How many bytes at the end of the text could still become an exception.
+    /// The same for exceptions.
     pub(super) fn live_exceptions(&self, at: &Position<'_>) -> u64 {
         self.exceptions.depth(&self.rules, at)
     }
@@ -140,7 +137,7 @@ impl Live {
             .regexes
             .iter()
             .filter(|regex| chosen(regex.rule, regex.role))
-            .map(|regex| Closed { hir: &regex.pattern.hir, bound: regex.pattern.bound })
+            .map(|regex| Closed { hir: &regex.live, bound: regex.reach })
             .collect();
         Self {
             literals: rules.literals.live_depths(|used| chosen(used.rule, used.role)),

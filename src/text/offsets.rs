@@ -147,11 +147,10 @@ mod tests {
         let (folded, offsets) = read(text);
         let start = folded.find(needle).unwrap() as u64;
         let (start, end) = (offsets.start_of(start), offsets.end_of(start + needle.len() as u64));
-        let (start_byte, end_byte) =
-            (usize::try_from(start.byte).unwrap(), usize::try_from(end.byte).unwrap());
-        assert_eq!(text[..start_byte].chars().count() as u64, start.char);
-        assert_eq!(text[..end_byte].chars().count() as u64, end.char);
-        &text[start_byte..end_byte]
+        let before = |place: Origin| text.get(..usize::try_from(place.byte).unwrap()).unwrap();
+        assert_eq!(before(start).chars().count() as u64, start.char);
+        assert_eq!(before(end).chars().count() as u64, end.char);
+        before(end).strip_prefix(before(start)).unwrap()
     }
 
     #[test]

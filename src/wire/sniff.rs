@@ -12,6 +12,8 @@ pub enum Framing {
 /// Bytes that are enough to tell (a byte order mark, blank lines and the longest field name).
 const ENOUGH: usize = 64;
 
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// The framing of a body that begins with `head`: `Ok(None)` while more bytes are needed,
 /// `Err(())` when it is neither events nor JSON.
 pub fn sniff(
@@ -21,7 +23,10 @@ pub fn sniff(
     let declared_events = content_type.is_some_and(|value| {
         value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
     });
-    let bare = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+    if BYTE_ORDER_MARK.starts_with(head) {
+        return Ok(None);
+    }
+    let bare = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head).trim_ascii_start();
     match bare.first() {
         None => Ok(None),
         Some(b'{' | b'[') => Ok(Some(Framing::Whole)),
@@ -57,6 +62,7 @@ mod tests {
             assert_eq!(sniff(label, b"  "), Ok(None));
         }
         assert_eq!(sniff(None, b"da"), Ok(None));
+        assert_eq!(sniff(None, b"\xef\xbb"), Ok(None));
         assert_eq!(sniff(None, b"<html>"), Err(NeitherEventsNorJson));
     }
 }

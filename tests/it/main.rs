@@ -24,8 +24,6 @@ mod faults;
 mod recorded_streams;
 /// Metrics, audit lines, the operator's listener.
 mod records;
-/// Recorded response bodies, cut everywhere, give the expected texts.
-mod recorded_streams;
 mod support;
 /// What goes through unchanged.
 mod transparency;
