@@ -26,7 +26,6 @@
     test,
     expect(
         clippy::string_slice,
-        clippy::cast_possible_truncation,
         reason = "a test that slices wrongly fails, which is what it is for"
     )
 )]

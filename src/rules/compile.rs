@@ -73,7 +73,7 @@ pub(super) struct Shape {
 #[derive(Debug)]
 pub(super) struct Near {
     pub(super) rule: u32,
-    pub(super) part: u8,
+    pub(super) role: Role,
     /// How many there are.
     pub(super) words: usize,
     /// The widest span from the first to the last, in characters of folded text.
@@ -132,6 +132,16 @@ impl RuleSet {
             compiler.add(pack);
         }
         compiler.finish()
+    }
+
+    /// What a literal's match does for its rule in the end.
+    pub(super) fn purpose(&self, role: Role) -> Option<Role> {
+        match role {
+            Role::Match { .. } | Role::Exception => Some(role),
+            Role::Near { near, .. } => self.nears.get(near as usize).map(|near| near.role),
+            // What is live of a regex is known from elsewhere.
+            Role::Trigger { .. } => None,
+        }
     }
 
     /// The rules, in the order of the packs.
@@ -245,7 +255,6 @@ impl Compiler {
                 self.regexes.push((rule, serves, regex));
             }
             PatternSpec::Near { words, within_chars } => {
-                let Role::Match { part } = serves else { return };
                 let near = u32::try_from(self.nears.len()).unwrap_or(u32::MAX);
                 for (word, literal) in words.iter().enumerate() {
                     let word = u8::try_from(word).unwrap_or(u8::MAX);
@@ -253,7 +262,7 @@ impl Compiler {
                 }
                 self.nears.push(Near {
                     rule,
-                    part,
+                    role: serves,
                     words: words.len(),
                     within_chars: (*within_chars).into(),
                 });
@@ -285,7 +294,8 @@ impl Compiler {
             let (live, reach) = match &triggers {
                 Some(triggers) if triggers.side == Side::First => {
                     let beginning = triggers.beginning(&pattern.hir);
-                    let reach = beginning.properties().maximum_len().unwrap_or(pattern.bound);
+                    let longest = beginning.properties().maximum_len();
+                    let reach = longest.filter(|_| is_whole(&pattern)).unwrap_or(pattern.bound);
                     (beginning, reach)
                 }
                 _ => (pattern.hir.clone(), pattern.bound),
@@ -382,10 +392,14 @@ impl Compiler {
 
 /// The literals by which a regex is looked for without a group.
 fn rare_triggers(pattern: &Pattern, rare: usize) -> Option<Triggers> {
-    // A match longer than its bound is found by the group only.
-    let is_whole =
-        pattern.hir.properties().maximum_len().is_some_and(|longest| longest <= pattern.bound);
-    if is_whole { automata::triggers(&pattern.hir, rare) } else { None }
+    // From its end, a match longer than its bound could not be found.
+    automata::triggers(&pattern.hir, rare)
+        .filter(|triggers| triggers.side == Side::First || is_whole(pattern))
+}
+
+/// Whether no match is longer than the bound.
+fn is_whole(pattern: &Pattern) -> bool {
+    pattern.hir.properties().maximum_len().is_some_and(|longest| longest <= pattern.bound)
 }
 
 // === impl PatternSpec ===

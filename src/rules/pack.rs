@@ -314,11 +314,6 @@ impl Reader<'_> {
                 .unwrap_or_default(),
             place: fields.place,
         };
-        for exception in &spec.unless {
-            if let PatternSpec::Near { .. } = exception.what {
-                self.refuse_at(exception.place, Some("unless"), "takes literals and regexes only");
-            }
-        }
         if kind != Kind::Risk && spec.action.is_some_and(|action| action != RuleAction::None) {
             self.refuse(node, Some("action"), "only a rule of kind risk can flag, redact or block");
         }
@@ -844,7 +839,6 @@ rules:
                 "31:54 six literals_file: line 2 of the",
                 "31:74 six literal: is empty once folded",
                 "33:16 six matches: unknown key; known are",
-                "32:21 six unless: takes literals and regexes",
                 "34:5 seven -: needs either `any` or",
                 "34:5 seven action: only a rule of",
             ]

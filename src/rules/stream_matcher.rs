@@ -20,10 +20,13 @@ use crate::text::fold::{fold_ascii_byte, fold_char, is_word};
 use crate::text::offsets::{Offsets, Origin};
 
 use super::automata::{Ends, Group, Starts, Whole, within_bound};
-use super::compile::{RuleSet, Search};
+use super::compile::{Near, RuleSet, Search};
 use super::literals::{MARK, Role, Use};
 use super::watch::{Mode, Position};
 use super::{RuleIndex, Watch};
+
+/// Threads up to this many are not worth merging.
+const FEW_THREADS: usize = 8;
 
 /// Original bytes that are taken in at once; what has to be kept does not grow with a push's length.
 const BLOCK: usize = 1024;
@@ -353,15 +356,22 @@ impl Carried {
         }
         let Some(&first) = together.min_by_key(|seen| seen.start) else { return };
         self.near.retain(|seen| seen.near != word.near);
-        self.pending.push_back(Candidate {
-            rule: near.rule,
-            part: near.part,
-            start: first.start,
-            end,
-            from: first.from,
-            to: self.offsets.end_of(end),
-            run: Run::Closed,
-        });
+        match near.role {
+            Role::Match { part } => self.pending.push_back(Candidate {
+                rule: near.rule,
+                part,
+                start: first.start,
+                end,
+                from: first.from,
+                to: self.offsets.end_of(end),
+                run: Run::Closed,
+            }),
+            Role::Exception => {
+                self.exceptions.push(Exception { rule: near.rule, start: first.start, end });
+            }
+            // Those are literals' roles.
+            Role::Near { .. } | Role::Trigger { .. } => {}
+        }
     }
 
     fn read_regexes(&mut self, watch: &Watch, new_from: usize) {
@@ -404,6 +414,26 @@ impl Carried {
                 hits.push(Hit { regex, end: new_start + index as u64, start });
             });
             state.inspect(|&state| thread.state = state).is_some()
+        });
+        if self.threads.len() > FEW_THREADS {
+            self.merge_threads(rules);
+        }
+    }
+
+    /// Of threads that began before their bound, those in the same state find the same.
+    fn merge_threads(&mut self, rules: &RuleSet) {
+        let folded = self.offsets.folded();
+        let mut kept = Vec::new();
+        self.threads.retain(|thread| {
+            let key = (thread.regex, thread.state);
+            let is_new = !kept.contains(&key);
+            if folded - thread.start <= bound_of(rules, thread.regex) {
+                return true;
+            }
+            if is_new {
+                kept.push(key);
+            }
+            is_new
         });
     }
 
@@ -457,10 +487,14 @@ impl Carried {
     fn take_thread_hits(&mut self, watch: &Watch, tail: &Tail) {
         let mut hits = std::mem::take(&mut self.thread_hits);
         hits.sort_unstable();
-        hits.dedup_by_key(|hit| (hit.regex, hit.end));
-        for hit in hits.drain(..) {
-            self.regex_hit(watch, hit, tail);
+        for same in hits.chunk_by(|a, b| (a.regex, a.end) == (b.regex, b.end)) {
+            let Some(&Hit { regex, end, .. }) = same.first() else { continue };
+            let bound = bound_of(watch.rules(), regex);
+            let start = same.iter().map(|hit| hit.start).find(|start| end - start <= bound);
+            let start = start.unwrap_or_else(|| tail.within_bound(end, bound));
+            self.regex_hit(watch, Hit { regex, end, start }, tail);
         }
+        hits.clear();
         self.thread_hits = hits;
     }
 
@@ -622,10 +656,19 @@ impl Carried {
     /// Where the first exception begins that is still under way; the end of the text where none is.
     fn exceptions_from(&self, watch: &Watch) -> u64 {
         let live = self.offsets.folded() - watch.live_exceptions(&self.position());
-        let threads = self.threads.iter();
-        threads
+        let threads = self
+            .threads
+            .iter()
             .filter(|thread| is_exception(watch.rules(), thread))
-            .fold(live, |live, thread| live.min(thread.start))
+            .map(|thread| self.thread_from(watch.rules(), thread));
+        let words = self
+            .near
+            .iter()
+            .filter(|word| {
+                self.live_near(watch, word).is_some_and(|near| near.role == Role::Exception)
+            })
+            .map(|word| word.start);
+        threads.chain(words).fold(live, u64::min)
     }
 
     fn report(&mut self, candidate: Candidate, needs: u64, found: &mut Vec<RuleMatch>) {
@@ -667,7 +710,7 @@ impl Carried {
             if regex.is_some_and(|regex| watch.mode(regex.rule) == Mode::Enforced)
                 && !is_exception(watch.rules(), thread)
             {
-                live = live.min(thread.start);
+                live = live.min(self.thread_from(watch.rules(), thread));
             }
         }
         let mut mark = self.offsets.start_of(live).byte;
@@ -677,19 +720,29 @@ impl Carried {
             }
         }
         for word in &self.near {
-            if self.is_live(watch.rules(), watch, word) {
+            if let Some(near) = self.live_near(watch, word)
+                && watch.mode(near.rule) == Mode::Enforced
+                && near.role != Role::Exception
+            {
                 mark = mark.min(word.from.byte);
             }
         }
         mark
     }
 
-    /// Whether the other words of its `near` may still come.
-    fn is_live(&self, rules: &RuleSet, watch: &Watch, word: &NearWord) -> bool {
-        rules.nears.get(word.near as usize).is_some_and(|near| {
-            watch.mode(near.rule) == Mode::Enforced
-                && word.start_char + near.within_chars >= self.folded_chars
-        })
+    /// Where the match would begin that a thread may still find.
+    fn thread_from(&self, rules: &RuleSet, thread: &Thread) -> u64 {
+        let (folded, bound) = (self.offsets.folded(), bound_of(rules, thread.regex));
+        if folded - thread.start <= bound {
+            return thread.start;
+        }
+        folded - within_bound(&self.tail, usize::try_from(bound).unwrap_or(usize::MAX)) as u64
+    }
+
+    /// The `near` of a word, if its other words may still come.
+    fn live_near<'w>(&self, watch: &'w Watch, word: &NearWord) -> Option<&'w Near> {
+        let near = watch.rules().nears.get(word.near as usize)?;
+        (word.start_char + near.within_chars >= self.folded_chars).then_some(near)
     }
 
     fn position(&self) -> Position<'_> {
@@ -706,6 +759,11 @@ impl Carried {
             self.tail.drain(..self.tail.len() - keep);
         }
     }
+}
+
+/// The longest match of a regex that is reported whole.
+fn bound_of(rules: &RuleSet, regex: u32) -> u64 {
+    rules.regexes.get(regex as usize).map_or(0, |regex| regex.pattern.bound as u64)
 }
 
 /// Whether a thread follows an exception.
@@ -746,6 +804,12 @@ impl Tail {
 
     fn from(&self, place: u64) -> &[u8] {
         self.at(place).and_then(|at| self.text.get(at..)).unwrap_or_default()
+    }
+
+    /// The first character that begins no more than `bound` bytes before `place`.
+    fn within_bound(&self, place: u64, bound: u64) -> u64 {
+        let bound = usize::try_from(bound).unwrap_or(usize::MAX);
+        place - within_bound(self.before(place), bound) as u64
     }
 
     /// Where the character that begins at `place` ends.

@@ -166,7 +166,7 @@ impl Whole {
                 starts.iter().filter(|(_, ends)| ends.contains(&end)).map(|&(start, _)| start);
             let near = all.clone().find(|&start| end - start <= pattern.bound);
             let cut = self.boundaries().find(|&start| end - start <= pattern.bound);
-            if let Some(start) = near.or(all.clone().next().and(cut)) {
+            if let Some(start) = near.or_else(|| all.clone().next().and(cut)) {
                 by_end.push((start, end));
             }
         }
@@ -322,7 +322,7 @@ fn ends(hir: &Hir, text: &str, at: usize) -> (BTreeSet<usize>, bool) {
             let word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
             let before = text.as_bytes()[..at].last().is_some_and(word);
             let after = text.as_bytes().get(at).is_some_and(word);
-            if before != after { one(at) } else { none(at == text.len()) }
+            if before == after { none(at == text.len()) } else { one(at) }
         }
         HirKind::Look(_) => unreachable!("refused"),
         HirKind::Capture(capture) => ends(&capture.sub, text, at),
@@ -433,7 +433,7 @@ fn nears() -> impl Strategy<Value = PatternSpec> {
 
 fn sketches() -> impl Strategy<Value = Vec<Sketch>> {
     let pattern = prop_oneof![4 => literals(), 4 => regexes(), 1 => nears()];
-    let exception = prop_oneof![literals(), regexes()];
+    let exception = prop_oneof![4 => literals(), 4 => regexes(), 1 => nears()];
     let rule = (
         prop::collection::vec(pattern, 1..4),
         prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(exception, 1..3)],

@@ -140,7 +140,9 @@ impl Live {
             .map(|regex| Closed { hir: &regex.live, bound: regex.reach })
             .collect();
         Self {
-            literals: rules.literals.live_depths(|used| chosen(used.rule, used.role)),
+            literals: rules.literals.live_depths(|used| {
+                rules.purpose(used.role).is_some_and(|role| chosen(used.rule, role))
+            }),
             regexes: Closure::pack(&regexes),
         }
     }
