@@ -239,8 +239,11 @@ impl Card<'_> {
             _ => (Tone::Plain, received.arguments.as_str()),
         };
         let text = text.strip_suffix(NOTICE).unwrap_or(text);
-        let before =
-            if text.trim().is_empty() { String::new() } else { format!("… {}", last_words(text, 100)) };
+        let before = if text.trim().is_empty() {
+            String::new()
+        } else {
+            format!("… {}", last_words(text, 100))
+        };
         let mut runs = vec![(tone, before), (Tone::Bad, " ▌ ".to_owned())];
         if received.has_notice() {
             runs.push((Tone::Strong, NOTICE.to_owned()));
