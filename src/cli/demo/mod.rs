@@ -114,7 +114,7 @@ async fn demo(
     let pause = (!arguments.fast).then_some(PAUSE);
     let upstream = Upstream::start(Arc::clone(&traces), pause).await?;
     let done = if arguments.serve {
-        serve(arguments, &traces, &upstream, &terminal.paint, out).await
+        serve(arguments, &traces, &upstream, terminal, out).await
     } else {
         show(arguments, &traces, &upstream, terminal, out).await
     };
@@ -172,7 +172,7 @@ async fn serve(
     arguments: &Arguments,
     traces: &[Trace],
     upstream: &Upstream,
-    paint: &Paint,
+    terminal: Terminal,
     out: &mut dyn Write,
 ) -> Result<(), DemoError> {
     let (url, mode) = (upstream.url(), arguments.mode.mode());
@@ -183,15 +183,20 @@ async fn serve(
         mode,
         audit: None,
     };
-    let guard = Guard::start(settings, shipped_rules().await?).await?;
+    let mut screen = Screen::new(out, terminal);
+    screen.note("compiling the rules …")?;
+    let rules = tokio::select! {
+        rules = shipped_rules() => rules,
+        () = interrupted() => Err(DemoError::Interrupted),
+    }?;
+    let guard = Guard::start(settings, rules).await?;
     let places = Places {
         listening: guard.address(),
         admin: guard.admin(),
         upstream: &url,
         mode: mode.name(),
     };
-    out.write_all(hints(paint, places, traces).as_bytes())?;
-    out.flush()?;
+    screen.print(&hints(&terminal.paint, places, traces))?;
     interrupted().await;
     guard.shut_down().await;
     Ok(())
