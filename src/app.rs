@@ -1,7 +1,7 @@
 //! A configuration becomes a running thinkgate.
 //!
 //! [`App::start`] loads everything that can fail, binds both listeners, and only then serves; [`App::drain`] ends
-//! it. Two runs in one process do not share anything.
+//! it. Two runs in one process share nothing but, if they are given the same, compiled rules.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -102,8 +102,20 @@ fn plan(config: &Config, route: &Route, rules: &Arc<RuleSet>) -> Plan {
 impl App {
     /// Loads, binds and serves. Must run inside a tokio runtime.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let sources = config.rules.clone();
-        let rules = load_in_background(sources).await?;
+        let rules = Self::load_rules(config.rules.clone()).await?;
+        Self::start_with(config, rules).await
+    }
+
+    /// Compiles the packs that `sources` name, off the runtime's threads: thousands of rules take seconds.
+    pub async fn load_rules(sources: Vec<RuleSource>) -> Result<Arc<RuleSet>, StartError> {
+        match tokio::task::spawn_blocking(move || load_rules(&sources)).await {
+            Ok(rules) => Ok(Arc::new(rules?)),
+            Err(_) => Err(StartError::RulesPanicked),
+        }
+    }
+
+    /// Binds and serves with rules that are compiled already; several runs in one process may share them.
+    pub async fn start_with(config: Config, rules: Arc<RuleSet>) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new()?);
         let upstream_tasks = TaskTracker::new();
         let proxy = Arc::new(proxy(&config, &rules, &metrics, &upstream_tasks)?);
@@ -283,14 +295,6 @@ fn proxy(
         metrics: Arc::clone(metrics),
         audit: AuditLog::open(&config.audit, Arc::clone(metrics))?,
     })
-}
-
-/// Compiles the packs off the runtime's threads: thousands of rules take seconds.
-async fn load_in_background(sources: Vec<RuleSource>) -> Result<Arc<RuleSet>, StartError> {
-    match tokio::task::spawn_blocking(move || load_rules(&sources)).await {
-        Ok(rules) => Ok(Arc::new(rules?)),
-        Err(_) => Err(StartError::RulesPanicked),
-    }
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

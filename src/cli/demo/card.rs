@@ -239,8 +239,11 @@ impl Card<'_> {
             _ => (Tone::Plain, received.arguments.as_str()),
         };
         let text = text.strip_suffix(NOTICE).unwrap_or(text);
-        let before =
-            if text.is_empty() { String::new() } else { format!("… {}", last_words(text, 100)) };
+        let before = if text.trim().is_empty() {
+            String::new()
+        } else {
+            format!("… {}", last_words(text, 100))
+        };
         let mut runs = vec![(tone, before), (Tone::Bad, " ▌ ".to_owned())];
         if received.has_notice() {
             runs.push((Tone::Strong, NOTICE.to_owned()));
@@ -253,7 +256,7 @@ impl Card<'_> {
 
 /// The last words of `text`, about `chars` characters.
 fn last_words(text: &str, chars: usize) -> String {
-    let text = text.trim();
+    let text = text.trim_start();
     let skip = text.chars().count().saturating_sub(chars);
     let tail: String = text.chars().skip(skip).collect();
     match tail.split_once(' ') {

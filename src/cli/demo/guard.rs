@@ -3,13 +3,15 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use thinkgate::{
     app::App,
-    config::{Config, Node, Origin, Value, from_flag},
+    config::{Config, Node, Origin, RuleSource, Value, from_flag},
     policy::Mode,
+    rules::RuleSet,
 };
 
 use super::{DemoError, audit::AuditFile};
@@ -40,13 +42,20 @@ pub(crate) struct Settings<'a> {
     pub(crate) audit: Option<&'a Path>,
 }
 
+/// Compiles the shipped rules, which the proxies share.
+pub(crate) async fn shipped_rules() -> Result<Arc<RuleSet>, DemoError> {
+    Ok(App::load_rules(vec![RuleSource::Builtin]).await?)
+}
+
 // === impl Guard ===
 
 impl Guard {
-    /// Starts a proxy with the shipped rules.
-    pub(crate) async fn start(settings: Settings<'_>) -> Result<Self, DemoError> {
-        let config = Config::read(settings.tree())?;
-        let app = Box::pin(App::start(config)).await?;
+    /// Starts a proxy.
+    pub(crate) async fn start(
+        settings: Settings<'_>,
+        rules: Arc<RuleSet>,
+    ) -> Result<Self, DemoError> {
+        let app = Box::pin(App::start_with(settings.config()?, rules)).await?;
         let audit = AuditFile::new(settings.audit.map(PathBuf::from).unwrap_or_default());
         Ok(Self { app, mode: settings.mode, audit })
     }
@@ -66,11 +75,6 @@ impl Guard {
         self.app.admin()
     }
 
-    /// How many rules it has.
-    pub(crate) fn rules(&self) -> usize {
-        self.app.rules()
-    }
-
     /// What it records.
     pub(crate) fn audit(&self) -> &AuditFile {
         &self.audit
@@ -86,6 +90,11 @@ impl Guard {
 // === impl Settings ===
 
 impl Settings<'_> {
+    /// The settings as `serve` would read them.
+    fn config(&self) -> Result<Config, DemoError> {
+        Ok(Config::read(self.tree())?)
+    }
+
     /// The settings as `serve`'s flags would give them.
     fn tree(&self) -> Node {
         let mut flags = vec![

@@ -33,13 +33,16 @@ use std::{
 
 use anyhow::Context as _;
 use thinkgate::{app::StartError, config::ConfigErrors};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
 
 pub(crate) use self::arguments::Arguments;
 use self::{
     arguments::Terminal,
     client::RequestFailed,
-    guard::{Guard, Settings},
+    guard::{Guard, Settings, shipped_rules},
     hints::{Places, hints},
     paint::{Paint, Tone},
     run::{Audience, Stage},
@@ -111,7 +114,7 @@ async fn demo(
     let pause = (!arguments.fast).then_some(PAUSE);
     let upstream = Upstream::start(Arc::clone(&traces), pause).await?;
     let done = if arguments.serve {
-        serve(arguments, &traces, &upstream, &terminal.paint, out).await
+        serve(arguments, &traces, &upstream, terminal, out).await
     } else {
         show(arguments, &traces, &upstream, terminal, out).await
     };
@@ -128,15 +131,13 @@ async fn show(
     out: &mut dyn Write,
 ) -> Result<(), DemoError> {
     let paint = terminal.paint;
-    let stage = Stage::set(upstream).await?;
-    let mut house = House {
-        screen: Screen::new(out, terminal),
-        paint,
-        full: arguments.full,
-        told: 0,
-        count: traces.len(),
-    };
-    house.screen.print(&preface(&paint, traces.len(), &stage, arguments.fast))?;
+    let mut screen = Screen::new(out, terminal);
+    screen.print(&preface(&paint, traces.len(), arguments.fast))?;
+    let stage = tokio::select! {
+        stage = set_up(&mut screen, &paint, upstream) => stage,
+        () = interrupted() => Err(DemoError::Interrupted),
+    }?;
+    let mut house = House { screen, paint, full: arguments.full, told: 0, count: traces.len() };
     let shown = tokio::select! {
         shown = stage.run(traces, &mut house) => shown,
         () = interrupted() => Err(DemoError::Interrupted),
@@ -149,31 +150,53 @@ async fn show(
     Ok(())
 }
 
+/// Compiles the rules and starts the two proxies with them.
+async fn set_up(
+    screen: &mut Screen<'_>,
+    paint: &Paint,
+    upstream: &Upstream,
+) -> Result<Stage, DemoError> {
+    screen.note("compiling the rules …")?;
+    let start = Instant::now();
+    let rules = shipped_rules().await?;
+    let seconds = start.elapsed().as_secs_f32();
+    let build = if cfg!(debug_assertions) { " by a debug build" } else { "" };
+    let count = rules.rules().len();
+    let line = format!("  {count} rules, compiled in {seconds:.1} s{build}; no classifier");
+    screen.print(&format!("{}\n\n", paint.tone(Tone::Dim, &line)))?;
+    Stage::set(upstream, &rules).await
+}
+
 /// Leaves the upstream and one proxy running until somebody ends them.
 async fn serve(
     arguments: &Arguments,
     traces: &[Trace],
     upstream: &Upstream,
-    paint: &Paint,
+    terminal: Terminal,
     out: &mut dyn Write,
 ) -> Result<(), DemoError> {
     let (url, mode) = (upstream.url(), arguments.mode.mode());
-    let guard = Guard::start(Settings {
+    let settings = Settings {
         listen: arguments.listen,
         admin_listen: arguments.admin_listen,
         upstream: &url,
         mode,
         audit: None,
-    })
-    .await?;
+    };
+    let mut screen = Screen::new(out, terminal);
+    screen.note("compiling the rules …")?;
+    let rules = tokio::select! {
+        rules = shipped_rules() => rules,
+        () = interrupted() => Err(DemoError::Interrupted),
+    }?;
+    let guard = Guard::start(settings, rules).await?;
     let places = Places {
         listening: guard.address(),
         admin: guard.admin(),
         upstream: &url,
         mode: mode.name(),
     };
-    out.write_all(hints(paint, places, traces).as_bytes())?;
-    out.flush()?;
+    screen.print(&hints(&terminal.paint, places, traces))?;
     interrupted().await;
     guard.shut_down().await;
     Ok(())
@@ -190,17 +213,15 @@ async fn interrupted() {
 }
 
 /// The demo's first lines.
-fn preface(paint: &Paint, count: usize, stage: &Stage, fast: bool) -> String {
+fn preface(paint: &Paint, count: usize, fast: bool) -> String {
     let pace = if fast { "without pauses" } else { "at 50 tokens a second" };
     let title = paint.tone(Tone::Strong, "thinkgate demo");
     let text = format!(
         "{count} model streams, {pace}, each through two real proxies at the same time: one in shadow mode, \
-         which records, and one in enforce mode, which redacts and cuts. {} rules, no classifier, and \
-         nothing leaves this machine.",
-        stage.shadow.rules()
+         which records, and one in enforce mode, which redacts and cuts. Nothing leaves this machine."
     );
     let lines = paint.flow(&vec![(Tone::Plain, text)], 2);
-    format!("\n  {title}\n  {}\n\n", lines.join("\n  "))
+    format!("\n  {title}\n  {}\n", lines.join("\n  "))
 }
 
 /// The demo's last lines.

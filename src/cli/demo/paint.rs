@@ -53,86 +53,78 @@ impl Paint {
     /// `runs` in lines that leave room for an indent of `indent` columns; spaces at their ends are lost.
     pub(crate) fn flow(&self, runs: &Runs, indent: usize) -> Vec<String> {
         let room = self.width.saturating_sub(indent).max(20);
-        let mut lines = Lines { paint: self, room, done: Vec::new(), line: Vec::new(), used: 0 };
+        let mut lines: Vec<Runs> = vec![Runs::new()];
+        let mut used = 0;
+        for word in words(runs) {
+            let width = width_of(&word);
+            if used > 0 && used + width > room {
+                lines.push(Runs::new());
+                used = 0;
+            }
+            used += width + usize::from(ends_with_space(&word));
+            if let Some(line) = lines.last_mut() {
+                line.extend(word);
+            }
+        }
+        lines.into_iter().map(|line| self.line(line)).collect()
+    }
+
+    /// A line without the space at its end.
+    fn line(&self, runs: Runs) -> String {
+        let mut joined = Runs::new();
         for (tone, text) in runs {
-            lines.add(*tone, text);
-        }
-        lines.finish()
-    }
-}
-
-/// Lines that are being filled.
-#[derive(Debug)]
-struct Lines<'a> {
-    paint: &'a Paint,
-    room: usize,
-    done: Vec<String>,
-    line: Runs,
-    used: usize,
-}
-
-// === impl Lines ===
-
-impl Lines<'_> {
-    /// Adds a run.
-    fn add(&mut self, tone: Tone, text: &str) {
-        for word in words(text) {
-            let width = word.trim_end().width();
-            if self.used + width > self.room {
-                self.end_line();
-            }
-            let word = if self.used == 0 { word.trim_start() } else { word.as_str() };
-            self.used += word.width();
-            match self.line.last_mut() {
-                Some((last, run)) if *last == tone => run.push_str(word),
-                _ => self.line.push((tone, word.to_owned())),
+            match joined.last_mut() {
+                Some((last, run)) if *last == tone => run.push_str(&text),
+                _ => joined.push((tone, text)),
             }
         }
-    }
-
-    /// Ends the line.
-    fn end_line(&mut self) {
-        if let Some((_, run)) = self.line.last_mut() {
+        if let Some((_, run)) = joined.last_mut() {
             run.truncate(run.trim_end().len());
         }
-        let mut line = String::new();
-        for (tone, run) in self.line.drain(..) {
-            line.push_str(&self.paint.tone(tone, &run));
-        }
-        self.done.push(line);
-        self.used = 0;
-    }
-
-    /// The lines.
-    fn finish(mut self) -> Vec<String> {
-        if !self.line.is_empty() {
-            self.end_line();
-        }
-        self.done
+        joined.iter().map(|(tone, run)| self.tone(*tone, run)).collect()
     }
 }
 
 /// Cuts a text where a line may end; whitespace becomes one space at a word's end.
-fn words(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    for next in text.chars() {
-        if next.is_whitespace() {
-            if !word.ends_with(' ') {
-                word.push(' ');
+fn words(runs: &Runs) -> Vec<Runs> {
+    let mut words: Vec<Runs> = Vec::new();
+    for (tone, text) in runs {
+        for next in text.chars() {
+            if next.is_whitespace() {
+                if let Some((_, run)) = words.last_mut().and_then(|word| word.last_mut())
+                    && !run.ends_with(' ')
+                {
+                    run.push(' ');
+                }
+                continue;
             }
-            continue;
+            let wide = next.width().unwrap_or(0) > 1;
+            match words.last_mut() {
+                Some(word) if !wide && !ends_with_space(word) => push(word, *tone, next),
+                _ => words.push(vec![(*tone, next.to_string())]),
+            }
         }
-        let wide = next.width().unwrap_or(0) > 1;
-        if !word.is_empty() && (word.ends_with(' ') || wide) {
-            words.push(std::mem::take(&mut word));
-        }
-        word.push(next);
-    }
-    if !word.is_empty() {
-        words.push(word);
     }
     words
+}
+
+/// Pushes a character in a tone.
+fn push(word: &mut Runs, tone: Tone, next: char) {
+    match word.last_mut() {
+        Some((last, run)) if *last == tone => run.push(next),
+        _ => word.push((tone, next.to_string())),
+    }
+}
+
+/// Columns of a word without the space at its end.
+fn width_of(word: &Runs) -> usize {
+    let width: usize = word.iter().map(|(_, run)| run.width()).sum();
+    width - usize::from(ends_with_space(word))
+}
+
+/// Whether a word has ended.
+fn ends_with_space(word: &Runs) -> bool {
+    word.last().is_some_and(|(_, run)| run.ends_with(' '))
 }
 
 /// The first columns of `text`, with a sign where it was cut.
@@ -219,6 +211,13 @@ mod tests {
         let paint = Paint { colour: true, width: 80 };
         let runs = vec![(Tone::Plain, "a ".to_owned()), (Tone::Dim, "b".to_owned())];
         assert_eq!(paint.flow(&runs, 0), ["a \u{1b}[2mb\u{1b}[0m"]);
+    }
+
+    #[test]
+    fn a_word_of_two_tones_stays_together() {
+        let runs =
+            vec![(Tone::Bad, "I would rather not refuse".into()), (Tone::Dim, ", also".into())];
+        assert_eq!(PLAIN.flow(&runs, 5), ["I would rather not", "refuse, also"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use thinkgate::policy::Mode;
+use thinkgate::{policy::Mode, rules::RuleSet};
 use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval},
@@ -65,20 +65,20 @@ struct Running {
 
 impl Stage {
     /// Starts the two proxies in front of `upstream`.
-    pub(crate) async fn set(upstream: &Upstream) -> Result<Self, DemoError> {
+    pub(crate) async fn set(upstream: &Upstream, rules: &Arc<RuleSet>) -> Result<Self, DemoError> {
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let (records, url) = (tempfile::tempdir()?, upstream.url());
         let (shadow, enforce) =
             (records.path().join("shadow.jsonl"), records.path().join("enforce.jsonl"));
         let start = |mode, audit| {
-            let audit = Some(audit);
-            Guard::start(Settings {
+            let settings = Settings {
                 listen: anywhere,
                 admin_listen: anywhere,
                 upstream: &url,
                 mode,
-                audit,
-            })
+                audit: Some(audit),
+            };
+            Guard::start(settings, Arc::clone(rules))
         };
         Ok(Self {
             shadow: Arc::new(start(Mode::Shadow, shadow.as_path()).await?),

@@ -42,6 +42,14 @@ impl<'a> Screen<'a> {
         self.replace(text, 0)
     }
 
+    /// Draws a line that says what is going on.
+    pub(crate) fn note(&mut self, text: &str) -> io::Result<()> {
+        if !self.live {
+            return Ok(());
+        }
+        self.replace(&format!("  {}\n", self.paint.tone(Tone::Dim, text)), 1)
+    }
+
     /// Draws a line for each of `streaming`.
     pub(crate) fn draw(&mut self, streaming: &[Streaming]) -> io::Result<()> {
         if !self.live {

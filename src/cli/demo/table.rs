@@ -157,6 +157,8 @@ impl Numbers<'_> {
             let values = [0, 1].map(|column| {
                 whole(sums.get(column).and_then(|sums| sums.get(*key)).copied().unwrap_or(0.0))
             });
+            // Findings of other kinds than risk have no category.
+            let key = if *key == "none" { "none (not a risk)" } else { key };
             self.row(label, key, values);
             label = "";
         }

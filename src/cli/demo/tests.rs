@@ -23,7 +23,8 @@ impl Audience for Nobody {
 async fn all_shown() -> Vec<Shown> {
     let traces: Arc<[Trace]> = traces::all().unwrap().into();
     let upstream = Upstream::start(Arc::clone(&traces), None).await.unwrap();
-    let stage = Stage::set(&upstream).await.unwrap();
+    let rules = shipped_rules().await.unwrap();
+    let stage = Stage::set(&upstream, &rules).await.unwrap();
     let shown = stage.run(&traces, &mut Nobody).await.unwrap();
     stage.strike().await;
     upstream.shut_down().await;
