@@ -350,9 +350,11 @@ impl Session {
         if let Body::Sniffing(_) = self.body {
             self.sniff(now, true);
         }
+        // Half a frame of a body that broke off is nobody's text; where it is held, it is dropped.
+        let broken = self.reading.holding && end != BodyEnd::Complete;
         let last = match &mut self.body {
-            Body::Framed(framer) => framer.finish(),
-            Body::Sniffing(_) | Body::Opaque(_) => None,
+            Body::Framed(framer) if !broken => framer.finish(),
+            Body::Framed(_) | Body::Sniffing(_) | Body::Opaque(_) => None,
         };
         if let Some(frame) = last {
             self.read_frame(now, frame);

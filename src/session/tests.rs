@@ -373,6 +373,18 @@ fn blocks_what_nobody_can_read_unless_policy_lets_it_pass() {
 }
 
 #[test]
+fn drops_half_a_frame_of_a_body_that_breaks_off() {
+    let (mut session, _) = start(&enforce(), "text/event-stream");
+    let first = event(&json!({"content": "hello"}), None);
+    session.on_chunk(some_time(), format!("{first}data: {{\"choi").into());
+    session.on_end(some_time(), BodyEnd::Reset);
+    let mut sent = String::new();
+    assert_eq!(drain(&mut session, &mut sent), (false, None));
+    assert_eq!(sent, first);
+    assert_eq!(session.report().action, Action::Forward);
+}
+
+#[test]
 fn reads_along_in_shadow_mode_and_does_nothing() {
     let plan = plan(Policy::default(), Settings::default());
     let (mut session, delivery) = start(&plan, "text/event-stream");

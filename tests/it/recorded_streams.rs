@@ -19,6 +19,8 @@ use thinkgate::{
     session::{BodyEnd, Identity, Keep, Plan, ResponseHead, Session, Settings},
 };
 
+use crate::support::{Gate, Script, Upstream};
+
 const NATIVE: [&str; 5] = ["anthropic", "openai-responses", "ollama-native", "gemini", "cohere"];
 
 struct Recording {
@@ -147,6 +149,50 @@ fn gives_the_expected_texts_whatever_the_cut() {
                 "{name} random round {round}"
             );
         }
+    }
+}
+
+/// The body as a stream's chunks of odd sizes, or as one whole body.
+fn served(recording: &Recording) -> Script {
+    let whole = recording.path.extension().is_some_and(|end| end == "json");
+    if whole {
+        return Script::answer("application/json", &recording.body);
+    }
+    let mut state = 11;
+    let mut script = Script::stream();
+    let mut rest = &recording.body[..];
+    while !rest.is_empty() {
+        let (chunk, after) = rest.split_at((1 + next(&mut state) % 5000).min(rest.len()));
+        script = script.chunk(chunk);
+        rest = after;
+    }
+    script.end()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn comes_out_byte_identical_through_real_sockets() {
+    for recording in recordings(|_| true) {
+        let upstream = Upstream::start(served(&recording)).await;
+        let gate = Gate::before(&upstream.url()).await;
+        let mut client = gate.client().await;
+        client.chat().await;
+        let response = client.response().await;
+        assert!(response.complete, "{}", recording.path.display());
+        assert!(response.body == recording.body, "{}", recording.path.display());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn comes_out_byte_identical_in_enforce_mode_where_nothing_matches() {
+    let mode = "mode: enforce\n";
+    for recording in recordings(|dialect| !NATIVE.contains(&dialect)) {
+        let upstream = Upstream::start(served(&recording)).await;
+        let gate = Gate::configured(&upstream.url(), mode).await;
+        let mut client = gate.client().await;
+        client.chat().await;
+        let response = client.response().await;
+        assert!(response.complete, "{}", recording.path.display());
+        assert!(response.body == recording.body, "{}", recording.path.display());
     }
 }
 
