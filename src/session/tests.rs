@@ -494,6 +494,52 @@ fn reads_undecided_content_under_both_channels_rules() {
     assert!(choice.thinking.safety_thinking > 0.0 && choice.answer.refusal > 0.0);
 }
 
+#[test]
+fn takes_equal_reasoning_once_and_reads_what_differs_beside_it() {
+    let shadow = plan(Policy::default(), Settings::default());
+    let run = run(
+        &shadow,
+        &[
+            event(&json!({"reasoning_content": "one ", "reasoning": "one "}), None),
+            event(&json!({"reasoning_content": "two", "reasoning": "please flag"}), None),
+            event(&json!({"reasoning": " me now", "reasoning_content": " three"}), None),
+        ],
+    );
+    let choice = &run.report.choices[0];
+    assert_eq!(choice.thinking.text.as_deref(), Some("one two three"));
+    assert_eq!(choice.thinking.verdict, Verdict::Flag);
+    assert_eq!(choice.findings.len(), 1);
+    assert!(choice.findings[0].repeat);
+}
+
+#[test]
+fn reads_a_cumulative_message_only_where_it_says_something_else() {
+    let with_message = |content: &str, message: &str| {
+        let choice =
+            json!({"index": 0, "delta": {"content": content}, "message": {"content": message}});
+        format!("data: {}\n\n", json!({"choices": [choice]}))
+    };
+    let shadow = plan(Policy::default(), Settings::default());
+    let events = [with_message("flag ", "flag "), with_message("me now", "flag me now")];
+    let copied = run(&shadow, &events);
+    assert_eq!(copied.report.choices[0].findings.len(), 1);
+    assert!(!copied.report.choices[0].findings[0].repeat);
+    let other = run(&shadow, &[with_message("a ", "a "), with_message("b", "flag me now")]);
+    assert_eq!(other.report.choices[0].answer.text.as_deref(), Some("a b"));
+    assert!(other.report.choices[0].findings[0].repeat);
+}
+
+#[test]
+fn calls_a_choice_with_encrypted_thinking_unjudged_and_one_with_an_unknown_field_what_it_is() {
+    let shadow = plan(Policy::default(), Settings::default());
+    let sealed = json!({"reasoning_details": [{"type": "reasoning.encrypted", "data": "gAAAA"}]});
+    let run_sealed = run(&shadow, &[event(&sealed, None), event(&json!({"content": "ok"}), None)]);
+    assert_eq!(run_sealed.report.choices[0].outcome, Outcome::Unjudged);
+    let run_novel = run(&shadow, &[event(&json!({"content": "ok", "novel": "text"}), None)]);
+    assert_eq!(run_novel.report.choices[0].outcome, Outcome::Benign);
+    assert_eq!(run_novel.report.bytes.unscanned.get(&(None, UnscannedReason::Field)), Some(&6));
+}
+
 /// Text made of pieces that nearly match.
 fn texts() -> impl Strategy<Value = Vec<String>> {
     let piece = prop::sample::select(vec![

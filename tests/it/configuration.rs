@@ -38,6 +38,12 @@ fn every_key_is_documented_and_nothing_else() {
 }
 
 #[test]
+fn the_configuration_to_begin_with_is_a_good_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/thinkgate.yaml");
+    assert_eq!(complaints(&fs::read_to_string(path).unwrap()), "");
+}
+
+#[test]
 fn flags_beat_the_environment_which_beats_the_file() {
     let file =
         from_yaml("c.yaml", "upstream: http://file\nmode: off\nhold: {deadline: 1s}").unwrap();
