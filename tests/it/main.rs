@@ -24,6 +24,8 @@ mod faults;
 mod recorded_streams;
 /// Metrics, audit lines, the operator's listener.
 mod records;
+/// Recorded bodies and traces, from the command line.
+mod scan;
 mod support;
 /// What goes through unchanged.
 mod transparency;
