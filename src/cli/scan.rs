@@ -256,6 +256,10 @@ impl<W: Write> Scan<W> {
     fn tell(&mut self, id: &str, mut report: ExchangeReport) -> io::Result<()> {
         let prompt_flagged = report.prompt.iter().any(|prompt| prompt.verdict != Verdict::Pass);
         self.flagged |= prompt_flagged || report.verdict != Verdict::Pass;
+        // A line's findings are those of every channel, the prompt's first.
+        for choice in &mut report.choices {
+            choice.findings.splice(0..0, report.prompt_findings.iter().cloned());
+        }
         if !self.show_text {
             report.choices.iter_mut().for_each(forget_texts);
         }

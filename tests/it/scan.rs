@@ -46,7 +46,7 @@ fn tells_every_input_in_order_and_by_its_exit_code_what_was_found() {
 #[test]
 fn reads_traces_from_standard_input_and_tells_where_each_finding_stands() {
     let traces = [
-        json!({"id": "one", "prompt": "p", "thinking": "é a forbidden falcon", "answer": "fine"})
+        json!({"id": "one", "prompt": "a falcon", "thinking": "é a forbidden falcon", "answer": "fine"})
             .to_string(),
         "not json".to_owned(),
         json!({"thinking": "nothing", "label": "kept out"}).to_string(),
@@ -62,7 +62,8 @@ fn reads_traces_from_standard_input_and_tells_where_each_finding_stands() {
     assert_eq!(choice["thinking"]["risk_at"][0][0], 20);
     assert_eq!(choice["thinking"].get("text"), None);
     assert_eq!(choice["outcome"], "leaky_thinking");
-    let finding = &choice["findings"][0];
+    assert_eq!(choice["findings"][0]["channel"], "prompt");
+    let finding = &choice["findings"][1];
     let place =
         ["start", "end", "start_char", "end_char"].map(|key| finding[key].as_u64().unwrap());
     assert_eq!(place, [15, 21, 14, 20]);
