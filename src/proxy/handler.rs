@@ -163,7 +163,11 @@ impl Proxy {
         match read_body(body, limit, idle).await.map_err(|_| Refused::Broken)? {
             ReadBody::Whole(bytes) => {
                 exchange.hash_prompt(&bytes);
-                match exchange.session().map(|session| session.on_request(bytes.clone())) {
+                let decide = |session: &mut Session| session.on_request(bytes.clone());
+                match exchange
+                    .session()
+                    .map(|session| beside_the_streams(bytes.len(), || decide(session)))
+                {
                     Some(RequestDecision::Respond(local)) => Err(Refused::Here(local)),
                     Some(RequestDecision::Forward(bytes)) => Ok(RequestBody::whole(bytes)),
                     None => Ok(RequestBody::whole(bytes)),
@@ -214,6 +218,21 @@ impl Proxy {
                 deliver_whole(parts, body, exchange, decoder, cap).await
             }
         }
+    }
+}
+
+/// Bytes of a prompt whose reading would keep a thread of the runtime for about a millisecond.
+const LONG_PROMPT: usize = 64 << 10;
+
+/// Does `work` on a text of this length; for a long one the runtime is told, so that the thread's other streams
+/// go on elsewhere.
+fn beside_the_streams<T>(length: usize, work: impl FnOnce() -> T) -> T {
+    let runtime = tokio::runtime::Handle::current();
+    let has_other_threads = runtime.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread;
+    if length > LONG_PROMPT && has_other_threads {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
     }
 }
 
