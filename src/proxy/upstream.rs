@@ -20,8 +20,9 @@ use crate::config::{Timeouts, UpstreamTls};
 /// The client for every upstream.
 pub type UpstreamClient = Client<TimedConnector<HttpsConnector<HttpConnector>>, RequestBody>;
 
-/// How long an unused connection is kept.
-const POOL_IDLE: Duration = Duration::from_mins(1);
+/// How long an unused connection is kept: shorter than servers keep it (uvicorn, cpp-httplib and Node close after
+/// five seconds), because a request that meets their closing is lost.
+const POOL_IDLE: Duration = Duration::from_secs(4);
 
 /// The largest head, and the most that one read brings. Heads of model servers are small.
 const READ_BUFFER: usize = 64 << 10;

@@ -1,6 +1,6 @@
 use thinkgate::app::Drained;
 
-use crate::support::{Client, Gate, Script, Signal, Upstream, eventually, soon};
+use crate::support::{Client, Gate, Script, Signal, Upstream, eventually, open_connections, soon};
 
 const IDLE: &str = "timeouts: {upstream_idle: 200ms}";
 
@@ -306,6 +306,8 @@ async fn a_pooled_connection_that_the_upstream_closed_is_replaced() {
     for round in 1..=20 {
         client.chat().await;
         assert_eq!(client.response().await.text(), "ok", "round {round}");
+        // A request that is written while the upstream closes is lost with the connection, and rightly told so.
+        eventually("the connection's end", || open_connections(upstream.address.port()) == 0).await;
     }
     assert_eq!(upstream.requests().len(), 20);
     assert_eq!(upstream.connections(), 20);
