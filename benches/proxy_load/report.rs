@@ -1,0 +1,97 @@
+//! What is printed: a table for people, JSON for everything else.
+
+use std::io::Write as _;
+
+use serde_json::{Value, json};
+
+/// All figures of one run.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// What was run.
+    pub(crate) title: String,
+    /// One row a server; the floor is the first.
+    pub(crate) rows: Vec<Row>,
+}
+
+/// One server's figures.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// The server.
+    pub(crate) name: String,
+    /// Its figures by name; the same names in every row.
+    pub(crate) figures: Vec<(&'static str, Figure)>,
+    /// Streams that did not end well.
+    pub(crate) errors: usize,
+    /// Streams with wrong bytes.
+    pub(crate) wrong: usize,
+}
+
+/// The median over the rounds, and how far they spread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Figure {
+    median: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Figure {
+    /// The figure of these rounds.
+    pub(crate) fn of(rounds: impl Iterator<Item = f64>) -> Self {
+        let mut rounds: Vec<f64> = rounds.collect();
+        rounds.sort_by(f64::total_cmp);
+        let at = |share| quantile(&rounds, share).unwrap_or(f64::NAN);
+        Self { median: at(0.5), least: at(0.0), most: at(1.0) }
+    }
+}
+
+/// The value below which this share of the sorted values lies.
+pub(crate) fn quantile<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
+    let last = sorted.len().checked_sub(1)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of an index is an index"
+    )]
+    let at = (last as f64 * share).round() as usize;
+    sorted.get(at).copied()
+}
+
+impl Report {
+    /// Whether every byte came through.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.rows.iter().all(|row| row.wrong == 0 && row.errors == 0)
+    }
+
+    /// The figures as one JSON object.
+    pub(crate) fn json(&self) -> String {
+        let figure = |(name, figure): &(&str, Figure)| {
+            let Figure { median, least, most } = *figure;
+            ((*name).to_owned(), json!({"median": median, "min": least, "max": most}))
+        };
+        let row = |row: &Row| {
+            let figures: serde_json::Map<String, Value> = row.figures.iter().map(figure).collect();
+            json!({"server": row.name, "figures": figures, "errors": row.errors,
+                "wrong_streams": row.wrong})
+        };
+        let rows: Vec<Value> = self.rows.iter().map(row).collect();
+        json!({"run": self.title, "servers": rows}).to_string()
+    }
+
+    /// The table, then the JSON, to standard output.
+    pub(crate) fn print(&self) {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{}: median (least to most)", self.title).unwrap();
+        for row in &self.rows {
+            writeln!(
+                out,
+                "{}: {} streams broken, {} with wrong bytes",
+                row.name, row.errors, row.wrong
+            )
+            .unwrap();
+            for (name, Figure { median, least, most }) in &row.figures {
+                writeln!(out, "  {name:>14} {median:>9.2}  ({least:.2} to {most:.2})").unwrap();
+            }
+        }
+        writeln!(out, "{}", self.json()).unwrap();
+    }
+}

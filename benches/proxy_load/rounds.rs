@@ -1,0 +1,189 @@
+//! Rounds of load: every server in turn, again and again, on the same streams.
+
+use std::{path::Path, process::Command, time::Duration};
+
+use tempfile::TempDir;
+
+use super::{
+    Options,
+    job::Job,
+    load, material,
+    process::{Cpu, Server},
+    report::{Figure, Report, Row, quantile},
+};
+
+/// A server under load, and what its rounds showed.
+struct Target {
+    name: String,
+    server: Server,
+    rounds: Vec<Round>,
+}
+
+/// What one round of one server showed.
+struct Round {
+    cpu: Cpu,
+    writes: f64,
+    tokens: f64,
+    p50_us: f64,
+    p99_us: f64,
+    seconds: f64,
+    errors: usize,
+    wrong: usize,
+}
+
+/// Runs all rounds.
+pub(crate) async fn measure(options: &Options) -> Report {
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = upstream(&folder);
+    let mut targets = vec![floor(&folder, &upstream)];
+    for mode in &options.modes {
+        targets.push(thinkgate(options, &folder, &upstream, mode));
+    }
+    if let Some(binary) = &options.against {
+        let mut target = thinkgate_of(binary, options, &folder, &upstream, "shadow");
+        target.name = "against".to_owned();
+        targets.push(target);
+    }
+    let jobs = jobs(options);
+    // Connections, allocators and caches are warm before anything counts.
+    for target in &mut targets {
+        let warming: Vec<Job> =
+            jobs.iter().map(|job| Job { events: job.events.min(50), ..*job }).collect();
+        play(target, &upstream, &warming).await;
+    }
+    for round in 0..options.rounds {
+        for position in 0..targets.len() {
+            // Every other round backwards, so that no server always runs behind the same one.
+            let position = if round % 2 == 0 { position } else { targets.len() - 1 - position };
+            let target = &mut targets[position];
+            let seen = play(target, &upstream, &jobs).await;
+            target.rounds.push(seen);
+        }
+    }
+    report(options, &targets)
+}
+
+fn jobs(options: &Options) -> Vec<Job> {
+    let Options { streams, rate, seconds, burst, tokens, at_once, .. } = *options;
+    let every = Duration::from_secs(1) / u32::try_from(rate).unwrap();
+    let job = |stream| {
+        if burst {
+            Job { stream, events: tokens, every: Duration::ZERO, delay: Duration::ZERO, at_once }
+        } else {
+            let delay = every.mul_f64(stream as f64 / streams as f64);
+            Job { stream, events: rate * seconds, every, delay, at_once: 1 }
+        }
+    };
+    (0..streams).map(job).collect()
+}
+
+async fn play(target: &Target, upstream: &Server, jobs: &[Job]) -> Round {
+    let (before, writes) = (target.server.cpu(), target.server.writes());
+    let limit = Duration::from_secs(300);
+    let mut seen = load::play(target.server.address, upstream.address, jobs, limit).await;
+    let cpu = target.server.cpu().since(before);
+    seen.delays.sort_unstable();
+    let micros = |share| quantile(&seen.delays, share).unwrap_or_default() as f64 / 1000.0;
+    Round {
+        cpu,
+        writes: target.server.writes() - writes,
+        tokens: jobs.iter().map(|job| job.events).sum::<u64>() as f64,
+        p50_us: micros(0.5),
+        p99_us: micros(0.99),
+        seconds: seen.took.as_secs_f64(),
+        errors: seen.errors,
+        wrong: seen.wrong,
+    }
+}
+
+/// The fake model server.
+pub(crate) fn upstream(folder: &TempDir) -> Server {
+    Server::start_self("upstream", None, &folder.path().join("upstream.log"))
+}
+
+fn floor(folder: &TempDir, upstream: &Server) -> Target {
+    let log = folder.path().join("floor.log");
+    let server = Server::start_self("floor", Some(upstream.address), &log);
+    Target { name: "floor".to_owned(), server, rounds: Vec::new() }
+}
+
+fn thinkgate(options: &Options, folder: &TempDir, upstream: &Server, mode: &str) -> Target {
+    let server = start_thinkgate(options, folder, upstream, mode);
+    Target { name: mode.to_owned(), server, rounds: Vec::new() }
+}
+
+fn thinkgate_of(
+    binary: &Path,
+    options: &Options,
+    folder: &TempDir,
+    upstream: &Server,
+    mode: &str,
+) -> Target {
+    let options = Options { binary: Some(binary.to_owned()), ..options.clone() };
+    thinkgate(&options, folder, upstream, mode)
+}
+
+/// The proxy itself, with the generated pack, the audit log and the metrics.
+pub(crate) fn start_thinkgate(
+    options: &Options,
+    folder: &TempDir,
+    upstream: &Server,
+    mode: &str,
+) -> Server {
+    let pack = folder.path().join("bench.yaml");
+    let yaml = material::pack::yaml(options.seed, options.literals, options.regexes);
+    std::fs::write(&pack, yaml).unwrap();
+    let built = Path::new(env!("CARGO_BIN_EXE_thinkgate"));
+    let mut command = Command::new(options.binary.as_deref().unwrap_or(built));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    command.args(["--no-classifier", "--mode", mode]);
+    command.args(["--upstream", &format!("http://{}", upstream.address)]);
+    command.arg("--rules").arg(&pack);
+    command.arg("--audit").arg(folder.path().join("audit.jsonl"));
+    Server::start(command, &folder.path().join("thinkgate.log"))
+}
+
+fn report(options: &Options, targets: &[Target]) -> Report {
+    let title = if options.burst {
+        format!("burst: {} streams x {} tokens", options.streams, options.tokens)
+    } else {
+        format!("paced: {} streams x {} tokens/s", options.streams, options.rate)
+    };
+    let floor = &targets[0];
+    let rows = targets.iter().map(|target| row(options, floor, target)).collect();
+    Report { title, rows }
+}
+
+fn row(options: &Options, floor: &Target, target: &Target) -> Row {
+    let of = |figure: fn(&Round) -> f64| Figure::of(target.rounds.iter().map(figure));
+    let against = |figure: fn(&Round, &Round) -> f64| {
+        Figure::of(target.rounds.iter().zip(&floor.rounds).map(|(ours, floor)| figure(ours, floor)))
+    };
+    let per_token = |round: &Round| round.cpu.total().as_secs_f64() * 1e6 / round.tokens;
+    let mut figures = vec![
+        ("cpu us/token", Figure::of(target.rounds.iter().map(per_token))),
+        ("user us/token", of(|round| round.cpu.user.as_secs_f64() * 1e6 / round.tokens)),
+        ("writes/token", of(|round| round.writes / round.tokens)),
+        (
+            "x floor",
+            against(|ours, floor| {
+                let share = |round: &Round| round.cpu.total().as_secs_f64() / round.tokens;
+                share(ours) / share(floor)
+            }),
+        ),
+    ];
+    if options.burst {
+        figures.push(("ktokens/s", of(|round| round.tokens / round.seconds / 1e3)));
+    } else {
+        figures.push(("p50 us", of(|round| round.p50_us)));
+        figures.push(("p99 us", of(|round| round.p99_us)));
+        figures.push(("p50 added us", against(|ours, floor| ours.p50_us - floor.p50_us)));
+        figures.push(("p99 added us", against(|ours, floor| ours.p99_us - floor.p99_us)));
+    }
+    Row {
+        name: target.name.clone(),
+        figures,
+        errors: target.rounds.iter().map(|round| round.errors).sum(),
+        wrong: target.rounds.iter().map(|round| round.wrong).sum(),
+    }
+}
