@@ -64,7 +64,7 @@ pub enum Opaque {
 }
 
 /// What one frame says.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Chunk<'de> {
     /// Every piece of text, grouped by choice in the order of the wire.
     pub pieces: Vec<Piece<'de>>,

@@ -1,6 +1,7 @@
 //! The wire vocabularies of model servers: a frame's deltas, and how a refusal is written.
 
 pub mod chunk;
+mod cursor;
 mod json;
 pub mod openai_chat;
 pub mod refusal;
