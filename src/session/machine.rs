@@ -485,10 +485,12 @@ impl Session {
         }
     }
 
-    /// Reads the frame's text; gives it back with what it carries, unless nobody can read it.
+    /// Reads the frame's text; gives it back with what it carries where it has to wait its turn.
     fn read_payload(&mut self, now: Instant, frame: Frame) -> Option<HeldFrame> {
         let data = frame.data();
-        let payload = String::from_utf8_lossy(data);
+        // The lossy reading checks byte by byte, the strict one many at a time.
+        let payload = str::from_utf8(data)
+            .map_or_else(|_| String::from_utf8_lossy(data), std::borrow::Cow::Borrowed);
         let chunk = if frame.error_field {
             openai_chat::read_error_field(&payload)
         } else {
@@ -505,6 +507,10 @@ impl Session {
         drop(payload);
         if !known {
             self.pass_unread(now, frame, UnscannedReason::Shape);
+            return None;
+        }
+        if !self.reading.holding {
+            self.note_passed(&carries.unscanned);
             return None;
         }
         Some(carries.of(frame, now))
@@ -528,7 +534,9 @@ impl Session {
         }
         for &(index, finished) in &chunk.choices {
             let Some(position) = self.choice(index) else { continue };
-            carries.names.push((position, finished));
+            if self.reading.holding {
+                carries.names.push((position, finished));
+            }
             if finished && let Some(choice) = self.choices.get_mut(position) {
                 choice.pause_all(&mut self.reading);
             }
@@ -611,9 +619,14 @@ impl Session {
             self.hold.push(frame);
             self.act(now);
         } else {
-            for &(channel, reason, bytes) in &frame.unscanned {
-                self.note_unscanned(channel, reason, bytes);
-            }
+            self.note_passed(&frame.unscanned);
+        }
+    }
+
+    /// Notes what nobody has read of a frame that has left.
+    fn note_passed(&mut self, unscanned: &[Unscanned]) {
+        for &(channel, reason, bytes) in unscanned {
+            self.note_unscanned(channel, reason, bytes);
         }
     }
 
@@ -673,9 +686,7 @@ impl Session {
                 choice.finished |= finished;
             }
         }
-        for &(channel, reason, bytes) in &held.unscanned {
-            self.note_unscanned(channel, reason, bytes);
-        }
+        self.note_passed(&held.unscanned);
         self.usage_sent |= held.tells_usage;
         let waited = now.saturating_duration_since(held.arrived);
         if !waited.is_zero() {
@@ -787,13 +798,16 @@ impl Session {
     }
 }
 
+/// Bytes that nobody has read, and why.
+type Unscanned = (Option<Channel>, UnscannedReason, u64);
+
 /// What a frame carries, while it is read.
 #[derive(Debug, Default)]
 struct Carries {
     leaves: Vec<Leaf>,
     arrays: Vec<redaction::Array>,
     names: Vec<(usize, bool)>,
-    unscanned: Vec<(Option<Channel>, UnscannedReason, u64)>,
+    unscanned: Vec<Unscanned>,
     tells_usage: bool,
 }
 
