@@ -125,7 +125,7 @@ fn instructions(options: &Options, stage: &str, tokens: u64) -> u64 {
 }
 
 fn print(line: &str) {
-    writeln!(std::io::stdout(), "{line}").unwrap();
+    std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
 // === impl Material ===

@@ -38,7 +38,7 @@ async fn accept(upstream: SocketAddr) {
     let client: Upstream = Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(Duration::from_secs(60))
+        .pool_idle_timeout(Duration::from_mins(1))
         .http1_max_buf_size(BUFFER)
         .build(connector);
     let client = Arc::new(client);

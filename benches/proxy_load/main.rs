@@ -94,17 +94,17 @@ fn main() -> ExitCode {
     match options.serve_as.as_deref() {
         Some("floor") => floor::serve(options.upstream.unwrap()),
         Some(_) => upstream::serve(),
-        None => return measure(options.quickened()),
+        None => return measure(&options.quickened()),
     }
     ExitCode::SUCCESS
 }
 
-fn measure(options: Options) -> ExitCode {
+fn measure(options: &Options) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let report = runtime.block_on(async {
         match options.idle {
-            Some(streams) => memory::measure(&options, streams).await,
-            None => rounds::measure(&options).await,
+            Some(streams) => memory::measure(options, streams).await,
+            None => rounds::measure(options).await,
         }
     });
     report.print();

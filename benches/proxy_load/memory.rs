@@ -53,7 +53,7 @@ async fn round(server: &Server, upstream: &Server, streams: u64) -> (f64, load::
         delay: EVERY.mul_f64(stream as f64 / streams as f64),
         at_once: 1,
     };
-    let limit = Duration::from_secs(120);
+    let limit = Duration::from_mins(2);
     // One stream warms what all of them share.
     load::play(server.address, upstream.address, &[Job { events: 5, ..job(0) }], limit).await;
     let before = server.resident_kb();

@@ -101,7 +101,10 @@ impl Drop for Server {
 impl Cpu {
     /// What was used since `before`.
     pub(crate) fn since(self, before: Self) -> Self {
-        Self { user: self.user - before.user, system: self.system - before.system }
+        Self {
+            user: self.user.checked_sub(before.user).unwrap(),
+            system: self.system.checked_sub(before.system).unwrap(),
+        }
     }
 
     /// Both together.

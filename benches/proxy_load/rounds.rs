@@ -41,7 +41,7 @@ pub(crate) async fn measure(options: &Options) -> Report {
     }
     if let Some(binary) = &options.against {
         let mut target = thinkgate_of(binary, options, &folder, &upstream, "shadow");
-        target.name = "against".to_owned();
+        "against".clone_into(&mut target.name);
         targets.push(target);
     }
     let jobs = jobs(options);
@@ -79,7 +79,7 @@ fn jobs(options: &Options) -> Vec<Job> {
 
 async fn play(target: &Target, upstream: &Server, jobs: &[Job]) -> Round {
     let (before, writes) = (target.server.cpu(), target.server.writes());
-    let limit = Duration::from_secs(300);
+    let limit = Duration::from_mins(5);
     let mut seen = load::play(target.server.address, upstream.address, jobs, limit).await;
     let cpu = target.server.cpu().since(before);
     seen.delays.sort_unstable();

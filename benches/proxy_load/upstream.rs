@@ -37,7 +37,7 @@ pub(crate) fn serve() {
         let (shared, pacer) = (Arc::clone(&shared), pacer.clone());
         let serving = thread::Builder::new().stack_size(128 << 10);
         // A proxy that goes away ends its connections: nothing to report.
-        serving.spawn(move || drop(serve_connection(stream, &shared, &pacer))).unwrap();
+        serving.spawn(move || drop(serve_connection(&stream, &shared, &pacer))).unwrap();
     }
 }
 
@@ -46,14 +46,14 @@ struct Shared {
     sums: Mutex<BTreeMap<u64, Sum>>,
 }
 
-fn serve_connection(stream: TcpStream, shared: &Shared, pacer: &Sender<Paced>) -> io::Result<()> {
+fn serve_connection(stream: &TcpStream, shared: &Shared, pacer: &Sender<Paced>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::with_capacity(4096, stream.try_clone()?);
     loop {
         let Some(request) = read_request(&mut reader)? else { return Ok(()) };
         let mut sending = Sending::new(stream.try_clone()?, request.job);
         if request.sums {
-            send_sums(&stream, shared)?;
+            send_sums(stream, shared)?;
             continue;
         }
         sending.stream.write_all(HEAD)?;
@@ -134,7 +134,7 @@ impl Sending {
             self.buffer.extend_from_slice(event);
             let at = begin + script.stamp_at();
             let place = self.buffer.get_mut(at..at + STAMP_DIGITS).unwrap();
-            write!(&mut *place, "{stamp:0width$}", width = STAMP_DIGITS)?;
+            write!(&mut *place, "{stamp:0STAMP_DIGITS$}")?;
             self.sum.write(self.buffer.get(begin..).unwrap());
             self.buffer.extend_from_slice(b"\r\n");
         }
@@ -171,7 +171,7 @@ fn pace(script: &Script, jobs: &Receiver<Paced>) {
     let mut due: BinaryHeap<Reverse<(Instant, u64)>> = BinaryHeap::new();
     let mut last = 0;
     loop {
-        let wait = due.peek().map_or(Duration::from_secs(3600), |Reverse((at, _))| {
+        let wait = due.peek().map_or(Duration::from_hours(1), |Reverse((at, _))| {
             at.saturating_duration_since(Instant::now())
         });
         match jobs.recv_timeout(wait) {
