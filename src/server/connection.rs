@@ -20,10 +20,14 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::seldom::Seldom;
 use crate::proxy::TrackedExecutor;
 
 /// The largest head of a request, and the most that one read or write buffers.
@@ -77,30 +81,66 @@ where
     let builder = builder(&settings, version);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Box::pin(timed)), service));
     // hyper's own header timeout begins only when the protocol's version is known.
-    let mut first_head = pin!(tokio::time::sleep(settings.header_timeout));
-    let mut first_head_due = true;
-    let mut draining = false;
+    let first_head = Instant::now() + settings.header_timeout;
+    let mut awaited = Awaited { drain: true, first_head: Some(first_head) };
+    let mut signal = pin!(Seldom::new(next_signal(&settings, awaited)));
     loop {
         tokio::select! {
             biased;
-            () = settings.abort.cancelled() => return,
-            () = settings.drain.cancelled(), if !draining => {
-                draining = true;
-                connection.as_mut().graceful_shutdown();
-            }
+            signal = &mut signal => match signal {
+                Signal::Abort => return,
+                Signal::Drain => {
+                    awaited.drain = false;
+                    connection.as_mut().graceful_shutdown();
+                }
+                Signal::FirstHeadDue => {
+                    awaited.first_head = None;
+                    if !asked.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            },
             ended = connection.as_mut() => {
                 if ended.is_err() {
                     tracing::debug!(code = "connection_broke");
                 }
                 return;
             }
-            () = &mut first_head, if first_head_due => {
-                first_head_due = false;
-                if !asked.load(Ordering::Relaxed) {
-                    return;
-                }
-            }
         }
+        signal.set(Seldom::new(next_signal(&settings, awaited)));
+    }
+}
+
+/// What a connection is told from outside.
+#[derive(Clone, Copy, Debug)]
+enum Signal {
+    /// End at once.
+    Abort,
+    /// End after the open exchange.
+    Drain,
+    /// The first head ought to be here.
+    FirstHeadDue,
+}
+
+/// What was not told yet.
+#[derive(Clone, Copy, Debug)]
+struct Awaited {
+    drain: bool,
+    first_head: Option<Instant>,
+}
+
+async fn next_signal(settings: &ConnectionSettings, awaited: Awaited) -> Signal {
+    let first_head = async {
+        match awaited.first_head {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = settings.abort.cancelled() => Signal::Abort,
+        () = settings.drain.cancelled(), if awaited.drain => Signal::Drain,
+        () = first_head => Signal::FirstHeadDue,
     }
 }
 

@@ -6,6 +6,7 @@
 mod admin;
 mod connection;
 mod listener;
+mod seldom;
 
 pub use admin::Admin;
 pub use connection::{ConnectionSettings, serve_connection};

@@ -1,0 +1,102 @@
+//! A future that is polled only when it was woken itself, not whenever its task was.
+//!
+//! A connection's task is woken for every chunk; the futures that it waits for beside the connection (cancellation,
+//! a timer) take locks in every poll, and those of the cancellation are shared by all connections.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+/// A future that is polled only when it was woken itself.
+#[derive(Debug)]
+pub(super) struct Seldom<F> {
+    future: Pin<Box<F>>,
+    bell: Arc<Bell>,
+    /// The bell as the future knows it.
+    waker: Waker,
+}
+
+#[derive(Debug)]
+struct Bell {
+    rung: AtomicBool,
+    task: Mutex<Waker>,
+}
+
+// === impl Seldom ===
+
+impl<F: Future> Seldom<F> {
+    pub(super) fn new(future: F) -> Self {
+        let bell =
+            Arc::new(Bell { rung: AtomicBool::new(true), task: Mutex::new(Waker::noop().clone()) });
+        Self { future: Box::pin(future), waker: Waker::from(Arc::clone(&bell)), bell }
+    }
+}
+
+impl<F: Future> Future for Seldom<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.bell.wakes(context.waker());
+        // Who rings after this is heard: the task it wakes is the one noted above.
+        if !self.bell.rung.swap(false, Ordering::AcqRel) {
+            return Poll::Pending;
+        }
+        let Self { future, waker, .. } = &mut *self;
+        future.as_mut().poll(&mut Context::from_waker(waker))
+    }
+}
+
+// === impl Bell ===
+
+impl Bell {
+    /// Notes the task to be woken.
+    fn wakes(&self, waker: &Waker) {
+        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        task.clone_from(waker);
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, Ordering::Release);
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        task.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn ends_when_the_future_does_and_sleeps_until_then() {
+        let polls = AtomicBool::new(false);
+        let notify = Notify::new();
+        let inner = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            polls.store(true, Ordering::Relaxed);
+            notify.notified().await;
+        };
+        let mut seldom = Seldom::new(inner);
+        let early = tokio::time::timeout(Duration::from_secs(5), &mut seldom).await;
+        assert!(early.is_err() && polls.load(Ordering::Relaxed));
+        notify.notify_one();
+        // Another task polls on: it is the one that is woken from now on.
+        let late = async { tokio::time::timeout(Duration::from_secs(5), seldom).await };
+        assert!(late.await.is_ok());
+    }
+}
