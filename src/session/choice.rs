@@ -344,6 +344,7 @@ impl Choice {
         if let Some(position) = self.sources.iter().position(|source| source.kind == kind) {
             return position;
         }
+        self.sources.reserve_exact(1);
         self.sources.push(TextSource::new(kind));
         self.sources.len() - 1
     }
@@ -359,6 +360,7 @@ impl Choice {
         let Some(source) = self.sources.get_mut(position) else { return 0..0 };
         let span = source.take(text);
         let at = *source.text.get_or_insert_with(|| {
+            self.texts.reserve_exact(1);
             self.texts.push(reading.text(label, repeat));
             self.texts.len() - 1
         });
@@ -496,6 +498,7 @@ impl ContentTexts<'_> {
             Part::Answer => (&mut *self.answer, Label::Known(Channel::Answer)),
         };
         *slot.get_or_insert_with(|| {
+            self.texts.reserve_exact(1);
             self.texts.push(self.reading.text(label, false));
             self.texts.len() - 1
         })

@@ -601,6 +601,8 @@ impl Session {
             return None;
         }
         let choice = Choice::new(index, position, &self.reading.plan);
+        // Nearly every exchange has one.
+        self.choices.reserve_exact(1);
         self.choices.push(choice);
         Some(position)
     }
