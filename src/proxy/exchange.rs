@@ -144,12 +144,15 @@ impl Exchange {
         );
     }
 
-    /// Folds what has happened into the metrics, if that is due or the first text is still awaited.
-    pub(super) fn fold_if_due(&mut self, now: Instant) {
+    /// Folds what has happened into the metrics, if that is due or the first text is still awaited; gives back
+    /// whether it did.
+    pub(super) fn fold_if_due(&mut self, now: Instant) -> bool {
         let due = now.saturating_duration_since(self.folded_at) >= FOLD_EVERY;
-        if due || (self.session.is_some() && !self.seen_text) {
+        let folds = due || (self.session.is_some() && !self.seen_text);
+        if folds {
             self.fold(now);
         }
+        folds
     }
 
     fn fold(&mut self, now: Instant) {

@@ -17,9 +17,26 @@ use tokio::time::{Instant, Sleep};
 
 use super::{decode::Decoder, exchange::Exchange, failure::Failure};
 use crate::{
-    record::{UnscannedReason, audit::ExchangeEnd, metrics::ErrorKind},
+    record::{
+        UnscannedReason,
+        audit::ExchangeEnd,
+        metrics::{AddedDelays, ErrorKind},
+    },
     session::{BodyEnd, Effect, LocalResponse, Session},
 };
+
+/// Chunks that follow each other this closely come from one read of the upstream's connection, or might as well.
+const CLOSE_TOGETHER: Duration = Duration::from_millis(2);
+
+/// Chunks that are put into one frame at most.
+const TOGETHER: usize = 64;
+
+/// How often a body that gathers is found waiting before it gives up. hyper asks a body twice in one turn of its
+/// task: the first two times, the upstream's connection has not had its turn yet.
+const PATIENCE: u8 = 2;
+
+/// Chunks of this many bytes are worth a write of their own.
+const LARGE: usize = 4 << 10;
 
 /// The upstream's body broke, and so does the client's: a truncated body must not look like a whole one.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +81,15 @@ pub struct GuardedBody {
     decoder: Option<Decoder>,
     decoder_failed: bool,
     ready: Vec<Bytes>,
+    /// When the first of what is ready was read.
     read_at: Option<Instant>,
+    /// The last chunk followed closely on the one before.
+    in_burst: bool,
+    /// A frame was handed over and the connection has had no turn since.
+    unflushed: bool,
+    /// How often it was found waiting for more of a burst.
+    waited: u8,
+    delays: AddedDelays,
     trailers: Option<HeaderMap>,
     ending: Option<Ending>,
     replacement: Option<LocalResponse>,
@@ -100,6 +125,7 @@ impl GuardedBody {
     ) -> Self {
         let now = Instant::now();
         let idle_limit = exchange.proxy().timeouts.upstream_idle;
+        let delays = exchange.proxy().metrics.added_delays();
         let mut body = Self {
             upstream: Some(upstream),
             exchange,
@@ -108,6 +134,10 @@ impl GuardedBody {
             decoder_failed: false,
             ready: Vec::new(),
             read_at: None,
+            in_burst: false,
+            unflushed: false,
+            waited: 0,
+            delays,
             trailers: None,
             ending: None,
             replacement: None,
@@ -148,8 +178,9 @@ impl GuardedBody {
     }
 
     fn on_data(&mut self, now: Instant, chunk: Bytes) {
+        self.in_burst = now.saturating_duration_since(self.last_read) < CLOSE_TOGETHER;
         self.last_read = now;
-        self.read_at = Some(now);
+        self.read_at.get_or_insert(now);
         match self.way {
             Way::Unread => {
                 self.exchange.note_passed(chunk.len());
@@ -170,7 +201,9 @@ impl GuardedBody {
                 }
             }
         }
-        self.exchange.fold_if_due(now);
+        if self.exchange.fold_if_due(now) {
+            self.delays.flush();
+        }
         self.notice_end(now);
         self.arm_deadline();
     }
@@ -317,6 +350,17 @@ impl GuardedBody {
         false
     }
 
+    /// Whether something is ready that shall wait until the upstream's connection has had a turn.
+    ///
+    /// That connection hands its chunks on one by one, however many a read has brought. Each would be a write of its
+    /// own, by far the most expensive thing that happens to it; a turn of the scheduler costs a fraction of that.
+    fn gathers(&self) -> bool {
+        self.in_burst
+            && self.upstream.is_some()
+            && self.ready.len() < TOGETHER
+            && self.ready.last().is_some_and(|chunk| chunk.len() < LARGE)
+    }
+
     /// What one upstream read brought, as one frame.
     fn take_ready(&mut self) -> Option<Bytes> {
         let bytes = match self.ready.len() {
@@ -334,7 +378,7 @@ impl GuardedBody {
             return None;
         }
         if let Some(read_at) = self.read_at.take() {
-            self.exchange.proxy().metrics.note_added_delay(read_at.elapsed());
+            self.delays.note(read_at.elapsed());
         }
         Some(bytes)
     }
@@ -381,7 +425,20 @@ impl Body for GuardedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         loop {
-            if let Poll::Ready(frame) = this.poll_told() {
+            // A failure ends the client's connection with all that it has not written yet: it gets a turn first.
+            if this.unflushed
+                && this.ready.is_empty()
+                && matches!(this.ending, Some(Ending::Failed(_)))
+            {
+                this.unflushed = false;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if !this.gathers()
+                && let Poll::Ready(frame) = this.poll_told()
+            {
+                this.waited = 0;
+                this.unflushed = matches!(&frame, Some(Ok(_)));
                 return Poll::Ready(frame);
             }
             if this.poll_deadline(context) {
@@ -393,7 +450,19 @@ impl Body for GuardedBody {
                 continue;
             };
             match Pin::new(upstream).poll_frame(context) {
-                Poll::Ready(frame) => this.on_upstream_frame(frame),
+                Poll::Ready(frame) => {
+                    this.waited = 0;
+                    this.on_upstream_frame(frame);
+                }
+                Poll::Pending if this.gathers() => {
+                    if this.waited == PATIENCE {
+                        this.in_burst = false;
+                        continue;
+                    }
+                    this.waited += 1;
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Poll::Pending => {
                     if !this.poll_idle(context) {
                         return Poll::Pending;

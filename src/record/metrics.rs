@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector, local::LocalHistogram,
 };
 
 use serde::Serialize;
@@ -86,6 +86,10 @@ pub struct ClassifierMetrics {
     /// Windows without a score, by why.
     pub failures: IntCounterVec,
 }
+
+/// How long one exchange's chunks stayed here, not yet in the family.
+#[derive(Debug)]
+pub struct AddedDelays(LocalHistogram);
 
 /// Which side an error comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -349,9 +353,10 @@ impl Metrics {
         self.time_to_first_token.observe(after.as_secs_f64());
     }
 
-    /// Notes how long a chunk stayed here.
-    pub fn note_added_delay(&self, delay: Duration) {
-        self.added_delay.observe(delay.as_secs_f64());
+    /// How long chunks stayed here, for one exchange: nothing is shared until it is flushed.
+    #[must_use]
+    pub fn added_delays(&self) -> AddedDelays {
+        AddedDelays(self.added_delay.local())
     }
 
     /// Notes an exchange that broke.
@@ -368,6 +373,20 @@ impl Metrics {
     #[must_use]
     pub fn streams_active(&self) -> i64 {
         self.streams_active.get()
+    }
+}
+
+// === impl AddedDelays ===
+
+impl AddedDelays {
+    /// Notes how long a chunk stayed here.
+    pub fn note(&self, delay: Duration) {
+        self.0.observe(delay.as_secs_f64());
+    }
+
+    /// Adds all that was noted to the family.
+    pub fn flush(&self) {
+        self.0.flush();
     }
 }
 
