@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -23,6 +24,13 @@ use crate::{
 /// How often an open exchange is folded into the metrics.
 const FOLD_EVERY: Duration = Duration::from_millis(250);
 
+/// What has gone on to the client is read by the session in stretches of this many bytes, half a dozen tokens: a
+/// stream that is paced finds everything it needs to read with gone from the processor's caches, each time.
+const STRETCH: usize = 2 << 10;
+
+/// How long the session may be behind what has gone on to the client.
+const READ_WITHIN: Duration = Duration::from_millis(500);
+
 /// A caller's request id is kept up to this length.
 const REQUEST_ID_BYTES: usize = 128;
 
@@ -41,6 +49,10 @@ pub(super) struct Exchange {
     status: u16,
     session: Option<Session>,
     session_ended: bool,
+    /// What has gone on to the client and the session has yet to read.
+    unread: BytesMut,
+    /// When the first of it came.
+    unread_since: Instant,
     /// Why bytes that no session reads pass.
     passing: UnscannedReason,
     /// Bytes that the shell counts itself.
@@ -73,6 +85,8 @@ impl Exchange {
             status: 499,
             session: None,
             session_ended: false,
+            unread: BytesMut::new(),
+            unread_since: now,
             passing,
             own_bytes: ByteCounts::default(),
             own_bytes_folded: ByteCounts::default(),
@@ -110,6 +124,37 @@ impl Exchange {
 
     pub(super) fn session(&mut self) -> Option<&mut Session> {
         self.session.as_mut()
+    }
+
+    /// Lets the session read a chunk that goes on to the client whatever it finds: soon, and at once where text is
+    /// still awaited.
+    pub(super) fn read_along(&mut self, now: Instant, chunk: &Bytes) {
+        let Some(session) = &mut self.session else { return };
+        if self.unread.is_empty() {
+            if !self.seen_text || chunk.len() >= STRETCH {
+                return session.on_chunk(now.into_std(), chunk.clone());
+            }
+            self.unread_since = now;
+            self.unread.reserve(STRETCH);
+        }
+        self.unread.extend_from_slice(chunk);
+        if self.unread.len() >= STRETCH {
+            self.read_unread(now);
+        }
+    }
+
+    /// When what is unread has to be read, if anything is.
+    pub(super) fn reads_by(&self) -> Option<Instant> {
+        (!self.unread.is_empty()).then(|| self.unread_since + READ_WITHIN)
+    }
+
+    /// Lets the session read what it has yet to read.
+    pub(super) fn read_unread(&mut self, now: Instant) {
+        if let Some(session) = &mut self.session
+            && !self.unread.is_empty()
+        {
+            session.on_chunk(now.into_std(), std::mem::take(&mut self.unread).freeze());
+        }
     }
 
     pub(super) fn set_status(&mut self, status: u16) {
@@ -177,6 +222,7 @@ impl Exchange {
 
     /// Tells the session, once, that the response body has ended.
     pub(super) fn end_body(&mut self, now: Instant, end: BodyEnd) {
+        self.read_unread(now);
         if let Some(session) = &mut self.session
             && !self.session_ended
         {
@@ -191,10 +237,11 @@ impl Exchange {
             return;
         }
         self.finished = true;
+        let now = Instant::now();
+        self.read_unread(now);
         let done = self.session.as_ref().is_some_and(Session::is_done);
         // Some client libraries hang up right behind the end mark.
         let end = if end == ExchangeEnd::ClientGone && done { ExchangeEnd::Complete } else { end };
-        let now = Instant::now();
         self.end_body(
             now,
             match end {

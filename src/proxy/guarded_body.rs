@@ -5,7 +5,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -37,6 +37,15 @@ const PATIENCE: u8 = 2;
 
 /// Chunks of this many bytes are worth a write of their own.
 const LARGE: usize = 4 << 10;
+
+/// A timer that is set seldom and asked with every chunk, so that asking must not cost a look into the runtime.
+#[derive(Debug)]
+struct IdleTimer {
+    due: Instant,
+    sleep: Pin<Box<Sleep>>,
+    /// The task that the timer wakes.
+    task: Waker,
+}
 
 /// The upstream's body broke, and so does the client's: a truncated body must not look like a whole one.
 #[derive(Debug, thiserror::Error)]
@@ -97,8 +106,33 @@ pub struct GuardedBody {
     before_head: bool,
     idle_limit: Duration,
     last_read: Instant,
-    idle: Pin<Box<Sleep>>,
+    idle: IdleTimer,
     deadline: Option<Pin<Box<Sleep>>>,
+}
+
+// === impl IdleTimer ===
+
+impl IdleTimer {
+    fn new(due: Instant) -> Self {
+        let sleep = Box::pin(tokio::time::sleep_until(due));
+        Self { due, sleep, task: Waker::noop().clone() }
+    }
+
+    fn set(&mut self, due: Instant) {
+        self.due = due;
+        self.sleep.as_mut().reset(due);
+        // It forgets whom it wakes.
+        self.task = Waker::noop().clone();
+    }
+
+    /// Whether it is due; where not, it wakes the task when it is.
+    fn is_due(&mut self, context: &mut Context<'_>) -> bool {
+        if self.task.will_wake(context.waker()) && Instant::now() < self.due {
+            return false;
+        }
+        self.task.clone_from(context.waker());
+        self.sleep.as_mut().poll(context).is_ready()
+    }
 }
 
 // === impl BodyError ===
@@ -144,7 +178,7 @@ impl GuardedBody {
             before_head: false,
             idle_limit,
             last_read: now,
-            idle: Box::pin(tokio::time::sleep(idle_limit)),
+            idle: IdleTimer::new(now + idle_limit),
             deadline: None,
         };
         body.notice_end(now);
@@ -205,7 +239,9 @@ impl GuardedBody {
             self.delays.flush();
         }
         self.notice_end(now);
-        self.arm_deadline();
+        if self.way == Way::Effects {
+            self.arm_deadline();
+        }
     }
 
     /// Gives the session the decoded chunk.
@@ -213,11 +249,15 @@ impl GuardedBody {
         if self.decoder_failed {
             return;
         }
-        let Some(session) = self.exchange.session() else { return };
         let Some(decoder) = &mut self.decoder else {
-            session.on_chunk(now.into_std(), chunk.clone());
+            if self.way == Way::AsRead {
+                self.exchange.read_along(now, chunk);
+            } else if let Some(session) = self.exchange.session() {
+                session.on_chunk(now.into_std(), chunk.clone());
+            }
             return;
         };
+        let Some(session) = self.exchange.session() else { return };
         let read = decoder.push(chunk, |bytes| session.on_chunk(now.into_std(), bytes));
         if read.is_err() {
             self.decoder_failed = true;
@@ -336,16 +376,22 @@ impl GuardedBody {
 
     /// Whether the upstream was silent for too long; then the body has failed.
     fn poll_idle(&mut self, context: &mut Context<'_>) -> bool {
-        while self.idle.as_mut().poll(context).is_ready() {
-            // The timer is set once and asked again, rather than reset with every chunk.
-            let due = self.last_read + self.idle_limit;
+        if let Some(due) = self.exchange.reads_by().filter(|&due| due < self.idle.due) {
+            self.idle.set(due);
+        }
+        while self.idle.is_due(context) {
             let now = Instant::now();
+            if self.exchange.reads_by().is_some_and(|due| due <= now) {
+                self.exchange.read_unread(now);
+                self.exchange.fold_if_due(now);
+            }
+            let due = self.last_read + self.idle_limit;
             if due <= now {
                 self.exchange.note_failure(Failure::upstream(ErrorKind::IdleTimeout));
                 self.on_failure(now, BodyError::Idle);
                 return true;
             }
-            self.idle.as_mut().reset(due);
+            self.idle.set(self.exchange.reads_by().map_or(due, |reads| due.min(reads)));
         }
         false
     }

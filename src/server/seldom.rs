@@ -18,6 +18,8 @@ use std::{
 pub(super) struct Seldom<F> {
     future: Pin<Box<F>>,
     bell: Arc<Bell>,
+    /// The task that the bell wakes.
+    task: Waker,
     /// The bell as the future knows it.
     waker: Waker,
 }
@@ -32,9 +34,9 @@ struct Bell {
 
 impl<F: Future> Seldom<F> {
     pub(super) fn new(future: F) -> Self {
-        let bell =
-            Arc::new(Bell { rung: AtomicBool::new(true), task: Mutex::new(Waker::noop().clone()) });
-        Self { future: Box::pin(future), waker: Waker::from(Arc::clone(&bell)), bell }
+        let task = Waker::noop().clone();
+        let bell = Arc::new(Bell { rung: AtomicBool::new(true), task: Mutex::new(task.clone()) });
+        Self { future: Box::pin(future), waker: Waker::from(Arc::clone(&bell)), bell, task }
     }
 }
 
@@ -42,7 +44,10 @@ impl<F: Future> Future for Seldom<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        self.bell.wakes(context.waker());
+        if !self.task.will_wake(context.waker()) {
+            self.task.clone_from(context.waker());
+            self.bell.wakes(context.waker());
+        }
         // Who rings after this is heard: the task it wakes is the one noted above.
         if !self.bell.rung.swap(false, Ordering::AcqRel) {
             return Poll::Pending;
