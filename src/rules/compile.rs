@@ -9,6 +9,7 @@ use crate::channel::Channel;
 
 use super::automata::{self, Closed, Ends, Group, Side, Starts, Triggers};
 use super::literals::{Literals, LiteralsBuilder, LiveAt, Role, Use};
+use super::loose::{LooseBuilder, LooseLiterals};
 use super::pack::{Edges, Literal, Needs, Pack, PackError, PatternSpec, Place, Placed, RuleSpec};
 use super::patterns::Pattern;
 use super::{Category, Examples, Kind, RuleAction, Severity};
@@ -49,6 +50,7 @@ pub struct RuleSet {
     rules: Vec<Rule>,
     pub(super) shapes: Vec<Shape>,
     pub(super) literals: Literals,
+    pub(super) loose: LooseLiterals,
     pub(super) nears: Vec<Near>,
     pub(super) regexes: Vec<Regex>,
     pub(super) groups: Vec<Group>,
@@ -192,6 +194,7 @@ struct Compiler {
     shapes: Vec<Shape>,
     origins: Vec<(String, Place)>,
     literals: LiteralsBuilder,
+    loose: LooseBuilder,
     nears: Vec<Near>,
     regexes: Vec<(u32, Role, Placed<Pattern>)>,
     /// Rules by id.
@@ -264,7 +267,12 @@ impl Compiler {
 
     fn add_pattern(&mut self, rule: u32, serves: Role, pattern: &Placed<PatternSpec>) {
         match &pattern.what {
-            PatternSpec::Literal(literal) => self.literals.add(literal, Use { rule, role: serves }),
+            PatternSpec::Literal(literal) => {
+                self.literals.add(literal, Use { rule, role: serves });
+                if let Role::Match { part } = serves {
+                    self.loose.add(&literal.folded, rule, part);
+                }
+            }
             PatternSpec::Regex(regex) => {
                 let regex = Placed { what: regex.clone(), place: pattern.place };
                 self.regexes.push((rule, serves, regex));
@@ -320,19 +328,23 @@ impl Compiler {
             }
             regexes.push(Regex { rule, role, pattern, search, reach });
         }
-        let literals = std::mem::take(&mut self.literals).build().map_err(|reason| PackError {
-            origin: String::new(),
-            line: 0,
-            column: 0,
-            rule: None,
-            key: None,
-            reason: format!("the literals do not fit into one automaton: {reason}"),
-        });
+        let literals = std::mem::take(&mut self.literals).build();
+        let loose = std::mem::take(&mut self.loose).build();
+        let literals =
+            literals.and_then(|literals| Ok((literals, loose?))).map_err(|reason| PackError {
+                origin: String::new(),
+                line: 0,
+                column: 0,
+                rule: None,
+                key: None,
+                reason: format!("the literals do not fit into one automaton: {reason}"),
+            });
         match literals {
-            Ok(literals) if self.errors.is_empty() => Ok(RuleSet {
+            Ok((literals, loose)) if self.errors.is_empty() => Ok(RuleSet {
                 rules: self.rules,
                 shapes: self.shapes,
                 literals,
+                loose,
                 nears: self.nears,
                 regexes,
                 groups,

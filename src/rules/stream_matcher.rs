@@ -22,6 +22,7 @@ use crate::text::offsets::{Offsets, Origin};
 use super::automata::{Ends, Group, Starts, Whole, within_bound};
 use super::compile::{Near, RuleSet, Search};
 use super::literals::{MARK, Role, Use};
+use super::loose::{Letter, LooseHit, LooseReader};
 use super::watch::{Mode, Position};
 use super::{RuleIndex, Watch};
 
@@ -72,6 +73,8 @@ struct Carried {
     threads: Vec<Thread>,
     /// What the threads found, for one block; kept for its memory.
     thread_hits: Vec<Hit>,
+    /// Literals in disguise that may be under way.
+    loose: LooseReader,
     /// Matches not reported yet, in the order of their end and rule.
     pending: VecDeque<Candidate>,
     exceptions: Vec<Exception>,
@@ -168,6 +171,7 @@ impl StreamMatcher {
             triggers: Vec::new(),
             threads: Vec::new(),
             thread_hits: Vec::new(),
+            loose: LooseReader::default(),
             pending: VecDeque::new(),
             exceptions: Vec::new(),
             near: Vec::new(),
@@ -279,6 +283,11 @@ impl Carried {
             if literals.is_match(state) {
                 self.hit(watch, state, folded + index + 1, chars + index + 1);
             }
+            if watch.sees_disguises && !self.loose.passes(&watch.rules().loose, byte) {
+                let (folded_char, original) = (char::from(byte), char::from(byte));
+                let letter = Letter { folded: folded_char, original, at: folded + index };
+                self.read_loosely(watch, letter);
+            }
         }
         self.literal_state = state;
     }
@@ -314,8 +323,34 @@ impl Carried {
             if literals.is_match(self.literal_state) {
                 self.hit(watch, self.literal_state, end, end_char);
             }
+            if watch.sees_disguises {
+                self.read_loosely(
+                    watch,
+                    Letter { folded: c, original, at: end - bytes.len() as u64 },
+                );
+            }
         });
         self.folded_chars = end_char;
+    }
+
+    /// Looks for literals in disguise.
+    fn read_loosely(&mut self, watch: &Watch, letter: Letter) {
+        let mut found = Vec::new();
+        self.loose.read(&watch.rules().loose, letter, &self.offsets, &mut found);
+        self.take_loose(watch, &found);
+    }
+
+    fn take_loose(&mut self, watch: &Watch, found: &[LooseHit]) {
+        for &LooseHit { rule, part, start, end, from, to } in found {
+            let is_known = self
+                .pending
+                .iter()
+                .any(|known| (known.rule, known.start, known.end) == (rule, start, end));
+            if watch.mode(rule) != Mode::Ignored && !is_known {
+                let run = Run::Closed;
+                self.pending.push_back(Candidate { rule, part, start, end, from, to, run });
+            }
+        }
     }
 
     /// Takes up the literals that end at `end`.
@@ -578,6 +613,9 @@ impl Carried {
                 self.hit(watch, self.literal_state, self.offsets.folded(), self.folded_chars);
             }
         }
+        let mut in_disguise = Vec::new();
+        self.loose.end(&rules.loose, &mut in_disguise);
+        self.take_loose(watch, &in_disguise);
         let tail = Tail::new(std::mem::take(&mut self.tail), self.offsets.folded());
         let folded = self.offsets.folded();
         for (state, &group) in self.regex_states.clone().iter().zip(&watch.groups) {
@@ -714,6 +752,9 @@ impl Carried {
             }
         }
         let mut mark = self.offsets.start_of(live).byte;
+        if let Some(loose) = self.loose.live_from(&watch.loose) {
+            mark = mark.min(loose.byte);
+        }
         for candidate in &self.pending {
             if watch.mode(candidate.rule) == Mode::Enforced {
                 mark = mark.min(candidate.from.byte);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::automata::{Closed, Closure, Whole};
 use super::compile::Regex;
 use super::literals::{LiveDepths, Role};
+use super::loose::LooseLive;
 use super::{Kind, Rule, RuleSet};
 
 /// Which rules watch a text, and which of them may redact or block there.
@@ -22,6 +23,10 @@ pub struct Watch {
     pub(super) offset_reach: u64,
     enforced: Live,
     exceptions: Live,
+    /// Whether literals in disguise are looked for.
+    pub(super) sees_disguises: bool,
+    /// Where an enforced literal in disguise may be under way.
+    pub(super) loose: LooseLive,
 }
 
 /// What a watch does with a rule's matches.
@@ -82,7 +87,10 @@ impl Watch {
             Live::new(rules, |rule, role| mode(rule) == Mode::Enforced && !exception(role));
         let exceptions =
             Live::new(rules, |rule, role| mode(rule) != Mode::Ignored && exception(role));
+        let loose = rules.loose.live(|rule| mode(rule) == Mode::Enforced);
         Self {
+            sees_disguises: !rules.loose.is_empty(),
+            loose,
             rules: Arc::clone(rules),
             modes,
             groups,
@@ -91,6 +99,12 @@ impl Watch {
             enforced,
             exceptions,
         }
+    }
+
+    /// The same rules, looked for only as they are written.
+    #[cfg(test)]
+    pub(super) fn plain(self) -> Self {
+        Self { sees_disguises: false, loose: LooseLive::default(), ..self }
     }
 
     /// The set that the rules were chosen from.

@@ -3,12 +3,15 @@
 //! A character is decomposed by compatibility (full-width letters, ligatures, styled mathematical letters
 //! and circled ones become plain; Hangul syllables stay whole), its case is folded, and what is drawn on
 //! other characters or not at all is dropped: Latin, Greek and Cyrillic accents, zero-width characters, bidi
-//! controls, soft hyphens, variation selectors, tags. White space other than `\n` becomes a space.
+//! controls, soft hyphens, variation selectors, tags. White space other than `\n` becomes a space. Small letters
+//! of other scripts that look like Latin ones (Cyrillic `а`) become those.
 //!
-//! Rules' literals go through the same fold. It does not compose: Hangul written in conjoining jamo stays
-//! apart, and looks of other scripts (Cyrillic `а` for Latin `a`) are not told apart here.
+//! Rules' literals go through the same fold, so that a Russian literal still matches Russian text. It does not
+//! compose: Hangul written in conjoining jamo stays apart.
 
 use unicode_normalization::char::{decompose_compatible, is_combining_mark};
+
+use super::lookalike::latin;
 
 /// Gives the characters that `original` stands for: none, one, or several.
 pub fn fold_char(original: char, mut emit: impl FnMut(char)) {
@@ -70,7 +73,10 @@ fn fold_part(part: char, emit: &mut impl FnMut(char)) {
             .flat_map(char::to_uppercase)
             .flat_map(char::to_lowercase)
             .filter(|&c| !is_dropped(c))
-            .for_each(emit);
+            .for_each(|c| match latin(c) {
+                Some(latin) => latin.chars().for_each(&mut *emit),
+                None => emit(c),
+            });
     }
 }
 
@@ -153,9 +159,11 @@ mod tests {
             ("straße", "strasse"),
             ("STRASSE", "strasse"),
             ("STRAẞE", "strasse"),
-            ("ΟΔΟΣ", "οδοσ"),
-            ("οδος", "οδοσ"),
-            ("ПРИВЕТ", "привет"),
+            ("ΟΔΟΣ", "oδoo"),
+            ("οδος", "oδoo"),
+            ("ПРИВЕТ", "пpивeт"),
+            ("bоmЬ", "bomь"),
+            ("ꮪ🅱ᴏ", "sbo"),
             ("\u{130}", "i"),
             ("\u{212A}", "k"),
             ("Ⅷ", "viii"),
@@ -164,7 +172,7 @@ mod tests {
             ("漢字かな", "漢字かな"),
             ("ｶﾞ", "カ\u{3099}"),
             ("ガ", "カ\u{3099}"),
-            ("\u{1F9D}", "η"),
+            ("\u{1F9D}", "n"),
         ];
         for (text, folded) in cases {
             assert_eq!(fold(text), *folded, "{text:?}");
