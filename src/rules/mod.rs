@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 mod automata;
 pub mod builtin;
 pub mod compile;
+mod encoded;
 mod escape;
 pub mod examples;
 pub mod lint;

@@ -816,6 +816,22 @@ fn disguised_literals_are_found() {
     ] {
         assert_eq!(unmasked(&rules, text), [found], "{text}");
     }
+    for text in [
+        "em9yYmxheA==",
+        "say em9yYmxheA==.",
+        "d2UgbmVlZCB6b3JibGF4IG5vdw==",
+        "d2UgbmVlZCB6b3JibGF4IG5vdw",
+        "data:text/plain;base64,d2UgbmVlZCB6b3JibGF4IG5vdw==",
+        "7a6f72626c6178",
+        "7a 6f 72 62 6c 61 78",
+        "0x7a 0x6f 0x72 0x62 0x6c 0x61 0x78",
+        "0x7a, 0x6f, 0x72, 0x62, 0x6c, 0x61, 0x78",
+        "\\x7a\\x6f\\x72\\x62\\x6c\\x61\\x78",
+        "7a:6f:72:62:6c:61:78",
+        "54K45by56YWN5pa5",
+    ] {
+        assert_eq!(unmasked(&rules, text).len(), 1, "{text}");
+    }
     // Backwards and in rot13 the first letters may have gone.
     assert_eq!(unmasked(&rules, "so xalbroz is"), ["lbroz"]);
     assert_eq!(unmasked(&rules, "so mbeoynk is"), ["eoynk"]);

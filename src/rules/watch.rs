@@ -23,6 +23,7 @@ pub struct Watch {
     pub(super) offset_reach: u64,
     enforced: Live,
     exceptions: Live,
+    enforces: bool,
     /// Whether literals in disguise are looked for.
     pub(super) sees_disguises: bool,
     /// Where an enforced literal in disguise may be under way.
@@ -89,7 +90,8 @@ impl Watch {
             Live::new(rules, |rule, role| mode(rule) != Mode::Ignored && exception(role));
         let loose = rules.loose.live(|rule| mode(rule) == Mode::Enforced);
         Self {
-            sees_disguises: !rules.loose.is_empty(),
+            enforces: modes.contains(&Mode::Enforced),
+            sees_disguises: !rules.rules().is_empty(),
             loose,
             rules: Arc::clone(rules),
             modes,
@@ -105,6 +107,11 @@ impl Watch {
     #[cfg(test)]
     pub(super) fn plain(self) -> Self {
         Self { sees_disguises: false, loose: LooseLive::default(), ..self }
+    }
+
+    /// Whether any rule is enforced.
+    pub(super) const fn enforces(&self) -> bool {
+        self.enforces
     }
 
     /// The set that the rules were chosen from.
