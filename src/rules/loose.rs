@@ -677,9 +677,11 @@ impl Thread {
         let is_spelled = (gaps + own_gaps) * 2 >= letters;
         let gaps_fit = gaps == 0 || is_spelled || wide_gaps == 0 || letters >= 6;
         let joins_fit = joined == 0 || letters >= 7;
+        // A short word in two disguises at once is chance (`$\tan`).
+        let disguises_fit = letters >= 6 || changed == 0 || gaps == 0 || is_spelled;
         // One letter doubled is a spelling mistake.
         let repeats_fit = repeated != 1;
-        deviates && is_readable && gaps_fit && joins_fit && repeats_fit
+        deviates && is_readable && gaps_fit && joins_fit && disguises_fit && repeats_fit
     }
 }
 

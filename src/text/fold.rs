@@ -4,7 +4,7 @@
 //! and circled ones become plain; Hangul syllables stay whole), its case is folded, and what is drawn on
 //! other characters or not at all is dropped: Latin, Greek and Cyrillic accents, zero-width characters, bidi
 //! controls, soft hyphens, variation selectors, tags. White space other than `\n` becomes a space. Small letters
-//! of other scripts that look like Latin ones (Cyrillic `а`) become those.
+//! of other scripts that look like Latin ones (Cyrillic `а`) become those, typographic quotes and dashes plain ones.
 //!
 //! Rules' literals go through the same fold, so that a Russian literal still matches Russian text. It does not
 //! compose: Hangul written in conjoining jamo stays apart.
@@ -67,6 +67,8 @@ fn fold_part(part: char, emit: &mut impl FnMut(char)) {
     } else if is_dropped(part) {
     } else if part.is_whitespace() {
         emit(' ');
+    } else if let Some(sign) = plain_sign(part) {
+        emit(sign);
     } else {
         // Capital ẞ has to become ß before it can become SS; final ς becomes σ by way of Σ.
         part.to_lowercase()
@@ -78,6 +80,16 @@ fn fold_part(part: char, emit: &mut impl FnMut(char)) {
                 None => emit(c),
             });
     }
+}
+
+/// Typographic quotes and dashes as they are typed.
+const fn plain_sign(c: char) -> Option<char> {
+    Some(match c {
+        '‘' | '’' | '‚' | '‛' | 'ʼ' | '′' => '\'',
+        '“' | '”' | '„' | '‟' | '″' => '"',
+        '‐' | '‑' | '‒' | '–' | '—' | '―' | '−' => '-',
+        _ => return None,
+    })
 }
 
 /// The large blocks that the fold leaves alone, by ranges alone.
@@ -156,6 +168,7 @@ mod tests {
             ("cafe\u{301}", "cafe"),
             ("CAFÉ", "cafe"),
             ("ﬁre", "fire"),
+            ("“can’t” – never", "\"can't\" - never"),
             ("straße", "strasse"),
             ("STRASSE", "strasse"),
             ("STRAẞE", "strasse"),
