@@ -6,7 +6,8 @@
 //! * pass over signs and spaces inside a word (`b-o-m-b`), or leave out a literal's own (`pipebomb`);
 //! * take digits and signs for the letters they look like (`b0mb`), capitals of other scripts too;
 //! * read HTML entities, percent and backslash escapes as what they stand for;
-//! * pass over letters that are repeated (`booomb`).
+//! * pass over letters that are repeated (`booomb`);
+//! * take an asterisk for any letter (`ex*losive`).
 //!
 //! The trie also has literals written backwards and in rot13. What is allowed together, and for how long a literal,
 //! is said in [`Thread::accepts`]; a match that the plain text has too is reported once.
@@ -150,6 +151,8 @@ struct Thread {
     odd_gaps: u8,
     /// Letters passed over because they repeat the one before.
     repeated: u8,
+    /// Letters that asterisks stand for.
+    starred: u8,
     /// A sign or a space was escaped.
     escaped: bool,
     last: char,
@@ -454,6 +457,12 @@ impl LooseReader {
         for (letter, changed) in readings.letters() {
             self.step(literals, thread, letter, changed, end);
         }
+        if c == '*' && thread.gap.chars == 0 {
+            let starred = Thread { starred: thread.starred.saturating_add(1), ..*thread };
+            for letter in 'a'..='z' {
+                self.step(literals, &starred, letter, true, end);
+            }
+        }
         if readings.itself && thread.gap.chars == 0 && c.is_ascii_alphabetic() && c == thread.last {
             let repeated = thread.repeated.saturating_add(1);
             self.threads.push(Thread { repeated, end, apart: false, ..*thread });
@@ -603,6 +612,7 @@ impl Thread {
             own_gaps: 0,
             odd_gaps: 0,
             repeated: 0,
+            starred: 0,
             escaped: false,
             last: letter,
             apart: true,
@@ -661,7 +671,9 @@ impl Thread {
 
     /// Whether the literal counts as found by what stands in its place.
     fn accepts(&self, entry: &Entry) -> bool {
-        let Self { changed, gaps, wide_gaps, joined, own_gaps, odd_gaps, repeated, .. } = *self;
+        let Self {
+            changed, gaps, wide_gaps, joined, own_gaps, odd_gaps, repeated, starred, ..
+        } = *self;
         if entry.form == Form::Encoded {
             return changed == 0 && gaps == 0 && joined == 0 && repeated == 0;
         }
@@ -679,9 +691,16 @@ impl Thread {
         let joins_fit = joined == 0 || letters >= 7;
         // A short word in two disguises at once is chance (`$\tan`).
         let disguises_fit = letters >= 6 || changed == 0 || gaps == 0 || is_spelled;
+        let stars_fit = starred == 0 || (letters >= 5 && starred <= letters / 4);
         // One letter doubled is a spelling mistake.
         let repeats_fit = repeated != 1;
-        deviates && is_readable && gaps_fit && joins_fit && disguises_fit && repeats_fit
+        deviates
+            && is_readable
+            && gaps_fit
+            && joins_fit
+            && disguises_fit
+            && stars_fit
+            && repeats_fit
     }
 }
 

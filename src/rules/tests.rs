@@ -860,3 +860,32 @@ fn what_only_resembles_a_literal_is_left_alone() {
     // What is written plainly is found once.
     assert_eq!(unmasked(&rules, "a zorblax, a quantum vortigon"), ["zorblax", "quantum vortigon"]);
 }
+
+/// The page about bypasses says of each what the engine does.
+#[test]
+fn the_page_about_bypasses_is_right() {
+    let page = include_str!("../../docs/bypasses.md");
+    let rules = ["zorblax", "quantum vortigon", "炸弹配方"];
+    let mut rows = 0;
+    for line in page.lines() {
+        let cells: Vec<&str> = line.split(" | ").collect();
+        let [_, example, state] = cells[..] else { continue };
+        let Some(example) = example.strip_prefix('`').and_then(|rest| rest.strip_suffix('`'))
+        else {
+            continue;
+        };
+        let mut text = String::new();
+        let mut rest = example;
+        while let Some((before, after)) = rest.split_once("\\u{") {
+            let (code, after) = after.split_once('}').unwrap();
+            text.push_str(before);
+            text.push(u32::from_str_radix(code, 16).ok().and_then(char::from_u32).unwrap());
+            rest = after;
+        }
+        text.push_str(rest);
+        let closed = state.starts_with("closed");
+        assert_eq!(!unmasked(&rules, &text).is_empty(), closed, "{line}");
+        rows += 1;
+    }
+    assert!(rows > 50, "{rows}");
+}
