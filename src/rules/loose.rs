@@ -65,6 +65,8 @@ pub(super) struct LooseLiterals {
     patterns: Vec<Box<[u8]>>,
     /// Whether a path may begin with this byte, itself or as what it looks like.
     begins: [bool; 256],
+    /// The states that a literal's own gap follows, one bit each.
+    before_gaps: Vec<u64>,
 }
 
 /// What a literal is for.
@@ -250,8 +252,10 @@ impl LooseBuilder {
             entries: entries.into_iter().map(|(_, entry)| entry).collect(),
             patterns,
             begins: [false; 256],
+            before_gaps: Vec::new(),
         };
         literals.begins = literals.find_beginnings();
+        literals.before_gaps = literals.find_gaps();
         Ok(literals)
     }
 }
@@ -294,7 +298,13 @@ impl LooseLiterals {
         self.trie.next_state(Anchored::Yes, state, byte)
     }
 
+    #[inline]
     fn next_char(&self, mut state: StateID, c: char) -> Option<StateID> {
+        if c.is_ascii() {
+            #[expect(clippy::cast_possible_truncation, reason = "it is ASCII")]
+            let state = self.next(state, c as u8);
+            return (!self.trie.is_dead(state)).then_some(state);
+        }
         for &byte in c.encode_utf8(&mut [0; 4]).as_bytes() {
             state = self.next(state, byte);
             if self.trie.is_dead(state) {
@@ -305,7 +315,21 @@ impl LooseLiterals {
     }
 
     fn next_gap(&self, state: StateID) -> Option<StateID> {
-        Some(self.next(state, GAP)).filter(|&state| !self.trie.is_dead(state))
+        bit(&self.before_gaps, state.as_usize()).then(|| self.next(state, GAP))
+    }
+
+    fn find_gaps(&self) -> Vec<u64> {
+        let mut gaps = Vec::new();
+        for literal in &self.patterns {
+            let mut state = self.start;
+            for &byte in literal {
+                if byte == GAP {
+                    set_bit(&mut gaps, state.as_usize());
+                }
+                state = self.next(state, byte);
+            }
+        }
+        gaps
     }
 
     fn entries_of(&self, pattern: usize) -> &[Entry] {
@@ -383,6 +407,10 @@ impl LooseReader {
         found: &mut Vec<LooseHit>,
     ) {
         let Letter { folded: c, original, at } = letter;
+        if c.is_ascii_lowercase() && original.is_ascii() && self.escape.is_none() {
+            self.read_plain(literals, c, at, offsets);
+            return;
+        }
         let place = Place { folded: at, origin: offsets.start_of(at) };
         let end = at + c.len_utf8() as u64;
         let end = Place { folded: end, origin: offsets.end_of(end) };
@@ -392,11 +420,15 @@ impl LooseReader {
             self.emit_complete(literals, found);
         }
         let readings = Readings::of(c, original);
-        let before = std::mem::take(&mut self.threads);
-        let escape = self.read_escape(&before, c, place);
-        for thread in &before {
-            self.advance(literals, thread, c, &readings, end);
+        let escape = self.read_escape(c, place);
+        // What they become is put behind them.
+        let before = self.threads.len();
+        for index in 0..before {
+            if let Some(&thread) = self.threads.get(index) {
+                self.advance(literals, &thread, c, &readings, end);
+            }
         }
+        self.threads.drain(..before);
         if !self.in_word {
             self.begin(literals, &readings, place, end);
         }
@@ -407,10 +439,52 @@ impl LooseReader {
         if unspaced {
             self.emit_complete(literals, found);
         }
+        self.limit();
+    }
+
+    fn limit(&mut self) {
         if self.threads.len() > MAX_THREADS {
             self.threads.sort_by_key(|thread| std::cmp::Reverse(thread.letters));
             self.threads.truncate(MAX_THREADS);
         }
+    }
+
+    /// Reads a letter that stands for itself, as nearly all do.
+    fn read_plain(&mut self, literals: &LooseLiterals, c: char, at: u64, offsets: &Offsets) {
+        let end = |at| Place { folded: at + 1, origin: offsets.end_of(at + 1) };
+        let before = self.threads.len();
+        let mut kept = 0;
+        for index in 0..before {
+            let Some(&thread) = self.threads.get(index) else { break };
+            if thread.gap.chars == 0 {
+                if let Some(gap) = literals.next_gap(thread.state)
+                    && let Some(state) = literals.next_char(gap, c)
+                {
+                    let joined = Thread { joined: thread.joined.saturating_add(1), ..thread };
+                    self.threads.push(joined.stepped(literals, state, 2, c, false, end(at)));
+                }
+                if c == thread.last {
+                    let repeated = thread.repeated.saturating_add(1);
+                    let end = end(at);
+                    self.threads.push(Thread { repeated, end, apart: false, ..thread });
+                }
+            }
+            if let Some(state) = literals.next_char(thread.state, c)
+                && let Some(place) = self.threads.get_mut(kept)
+            {
+                *place = thread.stepped(literals, state, 1, c, false, end(at));
+                kept += 1;
+            }
+        }
+        self.threads.drain(kept..before);
+        if !self.in_word
+            && let Some(state) = literals.next_char(literals.start, c)
+        {
+            let start = Place { folded: at, origin: offsets.start_of(at) };
+            self.threads.push(Thread::begun(literals, state, c, start, end(at), false));
+        }
+        self.in_word = true;
+        self.limit();
     }
 
     /// The text has ended.
@@ -507,12 +581,7 @@ impl LooseReader {
         self.threads.push(parted);
     }
 
-    fn read_escape(
-        &mut self,
-        before: &[Thread],
-        c: char,
-        place: Place,
-    ) -> Option<(char, Vec<Thread>, bool, Place)> {
+    fn read_escape(&mut self, c: char, place: Place) -> Option<(char, Vec<Thread>, bool, Place)> {
         let mut done = None;
         if let Some(mut open) = self.escape.take() {
             match open.0.read(c) {
@@ -526,7 +595,7 @@ impl LooseReader {
         }
         if let Some(escape) = Escape::begin(c, place.folded, place.origin, !self.in_word) {
             // An escape inside an escape begins anew.
-            self.escape = Some(Box::new((escape, before.to_vec())));
+            self.escape = Some(Box::new((escape, self.threads.clone())));
         }
         done
     }
