@@ -189,7 +189,12 @@ impl Run {
         match (self.state, digit) {
             (State::Idle, Some(_)) if in_word => self.state = State::Dead,
             (State::Idle, Some(_)) => self.begin(here()),
-            (State::Idle, None) => return,
+            (State::Idle, None) => {
+                if byte.is_ascii_alphanumeric() {
+                    self.state = State::Dead;
+                }
+                return;
+            }
             (State::Dead, _) => {
                 if !byte.is_ascii_alphanumeric() {
                     self.state = State::Idle;
@@ -251,7 +256,13 @@ impl Run {
     }
 
     fn begin(&mut self, start: Place) {
-        *self = Self { state: State::Open, start, head_end: start, ..Self::default() };
+        self.forget();
+        self.state = State::Open;
+        self.start = start;
+        self.head_end = start;
+        self.chars = 0;
+        self.gap = 0;
+        self.last = 0;
     }
 
     /// Reads decoded bytes, which end at `end`.
@@ -264,13 +275,22 @@ impl Run {
         found: &mut Vec<EncodedHit>,
     ) {
         let is_text = |byte: &u8| !byte.is_ascii_control() || matches!(byte, b'\t' | b'\n' | b'\r');
+        // Most words are none at their first bytes.
+        let is_inside = |byte: &u8| byte & 0xC0 == 0x80;
+        if !bytes.iter().all(is_text)
+            || (self.held.is_empty() && bytes.first().is_some_and(is_inside))
+        {
+            self.state = State::Dead;
+            self.forget();
+            return;
+        }
         self.held.extend_from_slice(bytes);
         self.decoded += bytes.len() as u64;
         let (text, broken) = match str::from_utf8(&self.held) {
             Ok(text) => (text.len(), false),
             Err(error) => (error.valid_up_to(), error.error_len().is_some()),
         };
-        if broken || !bytes.iter().all(is_text) {
+        if broken {
             self.state = State::Dead;
             self.forget();
             return;
@@ -324,8 +344,10 @@ impl Run {
     }
 
     fn forget(&mut self) {
-        self.held = Vec::new();
-        self.inner = None;
+        if self.inner.is_some() || self.held.capacity() > 0 {
+            self.held = Vec::new();
+            self.inner = None;
+        }
         self.decoded = 0;
         self.bits = 0;
         self.bit_count = 0;

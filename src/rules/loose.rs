@@ -136,9 +136,9 @@ struct Thread {
     depth: u16,
     start: Place,
     /// Where the letter behind an encoded literal's head begins.
-    behind_head: Place,
-    /// Where the last letter ends.
-    end: Place,
+    behind_head: u64,
+    /// Where the last letter ends, in folded bytes.
+    end: u64,
     letters: u8,
     /// Letters that were taken from digits, signs and escapes.
     changed: u8,
@@ -413,11 +413,10 @@ impl LooseReader {
         }
         let place = Place { folded: at, origin: offsets.start_of(at) };
         let end = at + c.len_utf8() as u64;
-        let end = Place { folded: end, origin: offsets.end_of(end) };
         let is_letter = is_word(c) && c != '_';
         let unspaced = !is_letter && c.is_alphanumeric();
         if !is_letter {
-            self.emit_complete(literals, found);
+            self.emit_complete(literals, offsets, found);
         }
         let readings = Readings::of(c, original);
         let escape = self.read_escape(c, place);
@@ -437,7 +436,7 @@ impl LooseReader {
         }
         self.in_word = is_letter;
         if unspaced {
-            self.emit_complete(literals, found);
+            self.emit_complete(literals, offsets, found);
         }
         self.limit();
     }
@@ -451,7 +450,7 @@ impl LooseReader {
 
     /// Reads a letter that stands for itself, as nearly all do.
     fn read_plain(&mut self, literals: &LooseLiterals, c: char, at: u64, offsets: &Offsets) {
-        let end = |at| Place { folded: at + 1, origin: offsets.end_of(at + 1) };
+        let end = at + 1;
         let before = self.threads.len();
         let mut kept = 0;
         for index in 0..before {
@@ -461,18 +460,17 @@ impl LooseReader {
                     && let Some(state) = literals.next_char(gap, c)
                 {
                     let joined = Thread { joined: thread.joined.saturating_add(1), ..thread };
-                    self.threads.push(joined.stepped(literals, state, 2, c, false, end(at)));
+                    self.threads.push(joined.stepped(literals, state, 2, c, false, end));
                 }
                 if c == thread.last {
                     let repeated = thread.repeated.saturating_add(1);
-                    let end = end(at);
                     self.threads.push(Thread { repeated, end, apart: false, ..thread });
                 }
             }
             if let Some(state) = literals.next_char(thread.state, c)
                 && let Some(place) = self.threads.get_mut(kept)
             {
-                *place = thread.stepped(literals, state, 1, c, false, end(at));
+                *place = thread.stepped(literals, state, 1, c, false, end);
                 kept += 1;
             }
         }
@@ -481,25 +479,33 @@ impl LooseReader {
             && let Some(state) = literals.next_char(literals.start, c)
         {
             let start = Place { folded: at, origin: offsets.start_of(at) };
-            self.threads.push(Thread::begun(literals, state, c, start, end(at), false));
+            self.threads.push(Thread::begun(literals, state, c, start, end, false));
         }
         self.in_word = true;
         self.limit();
     }
 
     /// The text has ended.
-    pub(super) fn end(&mut self, literals: &LooseLiterals, found: &mut Vec<LooseHit>) {
-        self.emit_complete(literals, found);
+    pub(super) fn end(
+        &mut self,
+        literals: &LooseLiterals,
+        offsets: &Offsets,
+        found: &mut Vec<LooseHit>,
+    ) {
+        self.emit_complete(literals, offsets, found);
         self.threads.clear();
         self.escape = None;
     }
 
     /// Where the first enforced literal begins that may be under way.
-    pub(super) fn live_from(&self, live: &LooseLive) -> Option<Origin> {
+    pub(super) fn live_from(&self, live: &LooseLive, offsets: &Offsets) -> Option<Origin> {
+        if self.threads.is_empty() && self.escape.is_none() {
+            return None;
+        }
         let frozen = self.escape.iter().flat_map(|escape| escape.1.iter());
         let threads = self.threads.iter().chain(frozen).filter(|thread| live.is_live(thread));
         let from = |thread: &Thread| {
-            if live.reaches_letters(thread) { thread.start } else { thread.behind_head }
+            if live.reaches_letters(thread) { thread.start } else { thread.behind_head(offsets) }
         };
         let places = threads.map(from);
         let escape = self.escape.as_ref().filter(|_| !live.letters.is_empty());
@@ -509,7 +515,7 @@ impl LooseReader {
         places.min_by_key(|place| place.folded).map(|place| place.origin)
     }
 
-    fn begin(&mut self, literals: &LooseLiterals, readings: &Readings, place: Place, end: Place) {
+    fn begin(&mut self, literals: &LooseLiterals, readings: &Readings, place: Place, end: u64) {
         for (letter, changed) in readings.letters() {
             let Some(state) = literals.next_char(literals.start, letter) else { continue };
             self.threads.push(Thread::begun(literals, state, letter, place, end, changed));
@@ -523,7 +529,7 @@ impl LooseReader {
         thread: &Thread,
         c: char,
         readings: &Readings,
-        end: Place,
+        end: u64,
     ) {
         if readings.parts {
             self.part(literals, thread, c);
@@ -549,7 +555,7 @@ impl LooseReader {
         thread: &Thread,
         letter: char,
         changed: bool,
-        end: Place,
+        end: u64,
     ) {
         let width = letter.len_utf8();
         if let Some(state) = literals.next_char(thread.state, letter) {
@@ -607,7 +613,7 @@ impl LooseReader {
         threads: &[Thread],
         decoded: char,
         begins_at: Option<Place>,
-        end: Place,
+        end: u64,
     ) {
         let mut folded = Vec::new();
         crate::text::fold::fold_char(decoded, |c| folded.push(c));
@@ -630,7 +636,12 @@ impl LooseReader {
     }
 
     /// Reports the literals that a word's end completes.
-    fn emit_complete(&mut self, literals: &LooseLiterals, found: &mut Vec<LooseHit>) {
+    fn emit_complete(
+        &mut self,
+        literals: &LooseLiterals,
+        offsets: &Offsets,
+        found: &mut Vec<LooseHit>,
+    ) {
         for thread in &mut self.threads {
             if !std::mem::take(&mut thread.complete) {
                 continue;
@@ -639,15 +650,15 @@ impl LooseReader {
                 if thread.accepts(entry) {
                     let start = match entry.form {
                         Form::Letters => thread.start,
-                        Form::Encoded => thread.behind_head,
+                        Form::Encoded => thread.behind_head(offsets),
                     };
                     found.push(LooseHit {
                         rule: entry.rule,
                         part: entry.part,
                         start: start.folded,
-                        end: thread.end.folded,
+                        end: thread.end,
                         from: start.origin,
-                        to: thread.end.origin,
+                        to: offsets.end_of(thread.end),
                     });
                 }
             }
@@ -663,7 +674,7 @@ impl Thread {
         state: StateID,
         letter: char,
         start: Place,
-        end: Place,
+        end: u64,
         changed: bool,
     ) -> Self {
         let depth = u16::try_from(letter.len_utf8()).unwrap_or(u16::MAX);
@@ -671,7 +682,7 @@ impl Thread {
             state,
             depth,
             start,
-            behind_head: start,
+            behind_head: start.folded,
             end,
             letters: 1,
             changed: u8::from(changed),
@@ -691,6 +702,10 @@ impl Thread {
         }
     }
 
+    fn behind_head(&self, offsets: &Offsets) -> Place {
+        Place { folded: self.behind_head, origin: offsets.start_of(self.behind_head) }
+    }
+
     /// Another letter on, `width` bytes of the trie.
     fn stepped(
         &self,
@@ -699,7 +714,7 @@ impl Thread {
         width: usize,
         letter: char,
         changed: bool,
-        end: Place,
+        end: u64,
     ) -> Self {
         let depth = self.depth.saturating_add(u16::try_from(width).unwrap_or(u16::MAX));
         let parted = self.gap.chars > 0;

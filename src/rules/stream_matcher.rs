@@ -648,7 +648,7 @@ impl Carried {
             }
         }
         let mut in_disguise = Vec::new();
-        self.loose.end(&rules.loose, &mut in_disguise);
+        self.loose.end(&rules.loose, &self.offsets, &mut in_disguise);
         self.take_loose(watch, &in_disguise);
         if let Some(encoded) = &mut self.encoded {
             let mut found = Vec::new();
@@ -794,7 +794,7 @@ impl Carried {
             }
         }
         let mut mark = self.offsets.start_of(live).byte;
-        if let Some(loose) = self.loose.live_from(&watch.loose) {
+        if let Some(loose) = self.loose.live_from(&watch.loose, &self.offsets) {
             mark = mark.min(loose.byte);
         }
         if let Some(encoded) = self.encoded.as_ref().and_then(|encoded| encoded.live_from(watch)) {

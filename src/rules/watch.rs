@@ -82,7 +82,8 @@ impl Watch {
         let watched = rules.regexes.iter().filter(|regex| is_watched(regex));
         let tail_reach = watched.clone().map(|regex| regex.reach).max().unwrap_or(0);
         let longest = watched.map(|regex| regex.pattern.bound).max().unwrap_or(0);
-        let offset_reach = longest.max(rules.literals.longest()) as u64;
+        // A literal in disguise may have signs in its gaps.
+        let offset_reach = longest.max(2 * rules.literals.longest() + 64) as u64;
         let exception = |role| role == Role::Exception;
         let enforced =
             Live::new(rules, |rule, role| mode(rule) == Mode::Enforced && !exception(role));
