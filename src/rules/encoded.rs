@@ -84,6 +84,13 @@ struct Place {
     origin: Origin,
 }
 
+/// A character's place, to be looked up where it matters.
+#[derive(Clone, Copy, Debug)]
+struct Here<'o> {
+    at: u64,
+    offsets: &'o Offsets,
+}
+
 // === impl EncodedReader ===
 
 impl EncodedReader {
@@ -99,8 +106,14 @@ impl EncodedReader {
     ) {
         let byte = u8::try_from(original).ok().filter(u8::is_ascii).unwrap_or(0);
         let is_word = byte.is_ascii_alphanumeric();
-        if !(is_word && self.base64.state == State::Dead && self.hex.state == State::Dead) {
-            let here = || Place { folded: at, origin: offsets.start_of(at) };
+        let runs_are = |state| self.base64.state == state && self.hex.state == state;
+        let is_passed = if is_word {
+            runs_are(State::Dead)
+        } else {
+            runs_are(State::Idle) && !is_base64_sign(byte)
+        };
+        if !is_passed {
+            let here = Here { at, offsets };
             self.base64.read_base64(watch, byte, here, found);
             self.hex.read_hex(watch, byte, self.in_word, here, found);
         }
@@ -129,7 +142,7 @@ impl Run {
         &mut self,
         watch: &Watch,
         byte: u8,
-        here: impl Fn() -> Place,
+        here: Here<'_>,
         found: &mut Vec<EncodedHit>,
     ) {
         let Some(value) = base64_value(byte) else {
@@ -141,14 +154,18 @@ impl Run {
                 return;
             }
             if self.state == State::Open {
-                self.end_base64(watch, here(), found);
+                self.end_base64(watch, here.place(), found);
             }
             self.state = State::Idle;
             return;
         };
         match self.state {
             State::Dead => return,
-            State::Idle => self.begin(here()),
+            State::Idle if !begins_text(value) => {
+                self.state = State::Dead;
+                return;
+            }
+            State::Idle => self.begin(here.at),
             State::Open => {}
         }
         self.chars += 1;
@@ -161,9 +178,10 @@ impl Run {
         self.bits = 0;
         self.bit_count = 0;
         if self.decoded == 0 {
+            self.locate(here);
             self.head_end = self.start.after(BASE64_HEAD);
         }
-        let end = here().after(1);
+        let end = here.place().after(1);
         self.take(watch, &bytes, end, base64_place, found);
     }
 
@@ -182,13 +200,13 @@ impl Run {
         watch: &Watch,
         byte: u8,
         in_word: bool,
-        here: impl Fn() -> Place,
+        here: Here<'_>,
         found: &mut Vec<EncodedHit>,
     ) {
         let digit = char::from(byte).to_digit(16);
         match (self.state, digit) {
             (State::Idle, Some(_)) if in_word => self.state = State::Dead,
-            (State::Idle, Some(_)) => self.begin(here()),
+            (State::Idle, Some(_)) => self.begin(here.at),
             (State::Idle, None) => {
                 if byte.is_ascii_alphanumeric() {
                     self.state = State::Dead;
@@ -219,7 +237,10 @@ impl Run {
             let decoded = self.bits.to_be_bytes()[3];
             self.bits = 0;
             self.bit_count = 0;
-            let end = here().after(1);
+            if self.decoded == 0 {
+                self.locate(here);
+            }
+            let end = here.place().after(1);
             if self.decoded < HEX_HEAD as u64 {
                 self.head_end = end;
             }
@@ -228,13 +249,7 @@ impl Run {
     }
 
     /// What stands between the bytes of a hexadecimal run, or behind it.
-    fn part_hex(
-        &mut self,
-        watch: &Watch,
-        byte: u8,
-        here: impl Fn() -> Place,
-        found: &mut Vec<EncodedHit>,
-    ) {
+    fn part_hex(&mut self, watch: &Watch, byte: u8, here: Here<'_>, found: &mut Vec<EncodedHit>) {
         let is_prefix = byte.eq_ignore_ascii_case(&b'x');
         // The nought of `0x` was taken for a digit.
         if is_prefix && self.bit_count == 4 && self.bits == 0 {
@@ -247,7 +262,7 @@ impl Run {
                 b' ' | b':' | b'-' | b',' | b';' | b'\n' | b'\\' | b'%' | b'&' | b'#'
             )
         {
-            self.close(watch, here(), hex_place, found);
+            self.close(watch, here.place(), hex_place, found);
             self.state = if byte.is_ascii_alphanumeric() { State::Dead } else { State::Idle };
             return;
         }
@@ -255,14 +270,19 @@ impl Run {
         self.last = byte;
     }
 
-    fn begin(&mut self, start: Place) {
+    fn begin(&mut self, start: u64) {
         self.forget();
         self.state = State::Open;
-        self.start = start;
-        self.head_end = start;
+        self.start.folded = start;
         self.chars = 0;
         self.gap = 0;
         self.last = 0;
+    }
+
+    /// Looks up where the run began, now that it may be one.
+    fn locate(&mut self, here: Here<'_>) {
+        self.start.origin = here.offsets.start_of(self.start.folded);
+        self.head_end = self.start;
     }
 
     /// Reads decoded bytes, which end at `end`.
@@ -364,6 +384,14 @@ impl Run {
     }
 }
 
+// === impl Here ===
+
+impl Here<'_> {
+    fn place(self) -> Place {
+        Place { folded: self.at, origin: self.offsets.start_of(self.at) }
+    }
+}
+
 // === impl Place ===
 
 impl Place {
@@ -391,6 +419,17 @@ const fn base64_place(decoded: u64) -> u64 {
 /// The same in hexadecimal, whatever stands between the bytes.
 const fn hex_place(decoded: u64) -> u64 {
     2 * decoded
+}
+
+/// Whether text may begin with the six bits that a run begins with: the first byte of a character, no control.
+const fn begins_text(value: u8) -> bool {
+    // 0x08 to 0x0F have tab, line feed and carriage return.
+    matches!(value << 2, 0x08..=0x0F | 0x20..=0x7F | 0xC0..=0xF4)
+}
+
+/// Signs that are digits of base64.
+const fn is_base64_sign(byte: u8) -> bool {
+    matches!(byte, b'+' | b'-' | b'/' | b'_')
 }
 
 const fn base64_value(byte: u8) -> Option<u8> {
