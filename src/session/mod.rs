@@ -6,7 +6,8 @@
 //! | module | holds |
 //! |---|---|
 //! | `plan` | what the exchanges of a route share |
-//! | `machine` | [`Session`], the state machine |
+//! | `machine` | [`Session`], the state machine, and its response's half |
+//! | `request` | the request's half |
 //! | `choice` | one choice: which piece of a frame goes to which text |
 //! | `source` | a place that brings text, and how its bytes map to texts |
 //! | `text_stream` | one text with its matcher and findings |
@@ -21,6 +22,7 @@ mod machine;
 mod plan;
 mod redaction;
 mod report;
+mod request;
 mod source;
 mod text_stream;
 
