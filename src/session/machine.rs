@@ -12,7 +12,7 @@ use crate::{
     channel::Channel,
     dialect::{
         Dialect, Endpoint,
-        chunk::{Chunk, Envelope, Opaque},
+        chunk::{Array, Chunk, Envelope, Opaque},
         openai_chat, refusal,
         request::Request,
     },
@@ -26,7 +26,8 @@ use super::{
     effect::{BodyEnd, Delivery, Effect, Identity, LocalResponse, ResponseHead},
     hold_back::{HeldFrame, HoldBack},
     plan::{OnDeadline, Plan},
-    redaction, report,
+    redaction::{self, Edited, Editing},
+    report,
     text_stream::TextStream,
 };
 
@@ -389,18 +390,7 @@ impl Session {
             }
         }
         if self.reading.holding {
-            carries.arrays.extend(chunk.arrays.iter().map(|(json, entries)| {
-                redaction::Array {
-                    json: json.clone(),
-                    entries: chunk
-                        .pieces
-                        .get(entries.clone())
-                        .unwrap_or_default()
-                        .iter()
-                        .map(|piece| piece.json.clone())
-                        .collect(),
-                }
-            }));
+            carries.arrays.clone_from(&chunk.arrays);
         }
         if chunk.done {
             self.done = true;
@@ -425,6 +415,8 @@ impl Session {
 
     fn note_opaque(&mut self, index: u32, kind: Opaque, bytes: usize, carries: &mut Carries) {
         let (channel, reason) = match kind {
+            // What it signs was read.
+            Opaque::Signature => return self.note_signature(index, carries),
             Opaque::Field => (None, UnscannedReason::Field),
             Opaque::Encrypted => (Some(Channel::Thinking), UnscannedReason::Encrypted),
             Opaque::Media => (Some(Channel::Answer), UnscannedReason::Media),
@@ -435,6 +427,16 @@ impl Session {
             && let Some(choice) = self.choices.get_mut(position)
         {
             choice.unjudged = true;
+            choice.encrypted |= kind == Opaque::Encrypted;
+        }
+    }
+
+    fn note_signature(&mut self, index: u32, carries: &mut Carries) {
+        if let Some(position) = self.choice(index)
+            && let Some(choice) = self.choices.get_mut(position)
+        {
+            choice.signed = true;
+            carries.signs.push(position);
         }
     }
 
@@ -474,8 +476,11 @@ impl Session {
 
     /// Notes what nobody has read of a frame that has left.
     fn note_passed(&mut self, unscanned: &[Unscanned]) {
+        let hides_thinking = self.reading.holding && self.plan().hides_thinking();
         for &(channel, reason, bytes) in unscanned {
-            self.note_unscanned(channel, reason, bytes);
+            if !(hides_thinking && reason == UnscannedReason::Encrypted) {
+                self.note_unscanned(channel, reason, bytes);
+            }
         }
     }
 
@@ -513,13 +518,23 @@ impl Session {
     }
 
     fn release(&mut self, now: Instant, held: &HeldFrame) {
-        let Some((bytes, redacted)) = held.bytes(&self.choices) else {
+        let edited = redaction::edited(held, &self.choices, self.editing());
+        let Some(edited) = edited.filter(|edited| self.leaves_signed_thinking_alone(held, edited))
+        else {
             // A text that must be masked and cannot be: nothing of it may leave.
             self.action = Action::Block;
             return self.stop();
         };
-        if redacted {
+        if edited.masked {
             self.action = self.action.max(Action::Redact);
+        }
+        if edited.hid {
+            self.action = self.action.max(Action::HideThinking);
+        }
+        for &position in &edited.altered_thinking {
+            if let Some(choice) = self.choices.get_mut(position) {
+                choice.altered_thinking = true;
+            }
         }
         for leaf in &held.leaves {
             if let Shows::Source { source, span } = &leaf.shows
@@ -529,19 +544,37 @@ impl Session {
                 source.released = source.released.max(span.end);
             }
         }
+        self.note_passed(&held.unscanned);
+        let Some(bytes) = edited.bytes else { return };
         for &(position, finished) in &held.names {
             if let Some(choice) = self.choices.get_mut(position) {
                 choice.named = true;
                 choice.finished |= finished;
             }
         }
-        self.note_passed(&held.unscanned);
         self.usage_sent |= held.tells_usage;
         let waited = now.saturating_duration_since(held.arrived);
         if !waited.is_zero() {
             self.holds.push((held.waited_for.unwrap_or(HoldReason::Rules), waited));
         }
         self.effects.push_back(Effect::Forward(bytes));
+    }
+
+    fn editing(&self) -> Editing {
+        Editing {
+            mask: self.plan().policy().mask,
+            hides_thinking: self.plan().hides_thinking(),
+            whole: matches!(&self.body, Body::Framed(Framer::Whole(_))),
+        }
+    }
+
+    /// Whether no signature is sent for thinking that was altered.
+    fn leaves_signed_thinking_alone(&self, held: &HeldFrame, edited: &Edited) -> bool {
+        let choice = |position: &usize| self.choices.get(*position);
+        let mut altered = edited.altered_thinking.iter().filter_map(choice);
+        let mut signs = held.signs.iter().filter_map(choice);
+        self.plan().hides_thinking()
+            || !(altered.any(|choice| choice.signed) || signs.any(|choice| choice.altered_thinking))
     }
 
     /// Frames have waited too long, or are too many.
@@ -659,8 +692,9 @@ type Unscanned = (Option<Channel>, UnscannedReason, u64);
 #[derive(Debug, Default)]
 struct Carries {
     leaves: Vec<Leaf>,
-    arrays: Vec<redaction::Array>,
+    arrays: Vec<Array>,
     names: Vec<(usize, bool)>,
+    signs: Vec<usize>,
     unscanned: Vec<Unscanned>,
     tells_usage: bool,
 }
@@ -669,11 +703,12 @@ struct Carries {
 
 impl Carries {
     fn of(self, frame: Frame, arrived: Instant) -> HeldFrame {
-        let Self { leaves, arrays, names, unscanned, tells_usage } = self;
+        let Self { leaves, arrays, names, signs, unscanned, tells_usage } = self;
         HeldFrame {
             leaves,
             arrays,
             names,
+            signs,
             unscanned,
             tells_usage,
             ..HeldFrame::new(frame, arrived)

@@ -23,6 +23,28 @@ pub(super) struct TextSource {
     pub(super) text: Option<usize>,
     runs: Vec<Run>,
     hash: DefaultHasher,
+    strings: Strings,
+}
+
+/// Where in a text that is JSON the plain characters of strings stand: what may be masked in it.
+#[derive(Debug, Default)]
+struct Strings {
+    place: Place,
+    stretches: Vec<Range<u64>>,
+}
+
+/// Where in a JSON text one is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    /// Outside of every string.
+    #[default]
+    Outside,
+    /// In a string, among plain characters since this byte.
+    Plain(u64),
+    /// Behind a backslash.
+    Escape,
+    /// In an escape of hexadecimal digits, so many of which are to come.
+    Digits(u8),
 }
 
 /// A stretch of a source whose bytes went, in order, to one text.
@@ -51,6 +73,7 @@ impl TextSource {
             text: None,
             runs: Vec::new(),
             hash: DefaultHasher::new(),
+            strings: Strings::default(),
         }
     }
 
@@ -58,8 +81,16 @@ impl TextSource {
     pub(super) fn take(&mut self, text: &str) -> Range<u64> {
         self.hash.write(text.as_bytes());
         let begin = self.read;
+        if self.open {
+            self.strings.take(begin, text);
+        }
         self.read += text.len() as u64;
         begin..self.read
+    }
+
+    /// Whether `span` holds nothing but plain characters of one string of a text that is JSON.
+    pub(super) fn is_inside_a_string(&self, span: &Range<u64>) -> bool {
+        self.strings.hold(span)
     }
 
     /// Whether `text` is all that the source has brought so far.
@@ -100,5 +131,61 @@ impl TextSource {
         let begin = self.locate(text, span.start);
         let end = self.locate(text, span.end.saturating_sub(1)) + 1;
         begin..end.max(begin)
+    }
+}
+
+// === impl Strings ===
+
+impl Strings {
+    /// Reads on; the text stands at `at`.
+    fn take(&mut self, at: u64, text: &str) {
+        for (at, byte) in (at..).zip(text.bytes()) {
+            self.place = match (self.place, byte) {
+                (Place::Outside, b'"') => Place::Plain(at + 1),
+                (Place::Outside, _) => Place::Outside,
+                (Place::Plain(begin), b'"' | b'\\') => {
+                    self.stretches.push(begin..at);
+                    if byte == b'"' { Place::Outside } else { Place::Escape }
+                }
+                (Place::Plain(begin), _) => Place::Plain(begin),
+                (Place::Escape, b'u') => Place::Digits(4),
+                (Place::Escape, _) | (Place::Digits(1), _) => Place::Plain(at + 1),
+                (Place::Digits(left), _) => Place::Digits(left - 1),
+            };
+        }
+    }
+
+    fn hold(&self, span: &Range<u64>) -> bool {
+        let open = match self.place {
+            Place::Plain(begin) => Some(begin..u64::MAX),
+            Place::Outside | Place::Escape | Place::Digits(_) => None,
+        };
+        self.stretches
+            .iter()
+            .chain(&open)
+            .any(|stretch| stretch.start <= span.start && span.end <= stretch.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_what_may_be_masked_in_json_however_it_is_cut() {
+        let text = r#"{"a":"b\u00e9c","n":12,"d":"\\e"}"#;
+        let plain: Vec<&str> = vec!["a", "b", "c", "n", "d", "e"];
+        for step in 1..text.len() {
+            let mut strings = Strings::default();
+            for (part, at) in text.as_bytes().chunks(step).zip((0..).step_by(step)) {
+                strings.take(at, std::str::from_utf8(part).unwrap());
+            }
+            let held = strings.stretches.iter().map(|stretch| {
+                &text
+                    [usize::try_from(stretch.start).unwrap()..usize::try_from(stretch.end).unwrap()]
+            });
+            assert_eq!(held.filter(|text| !text.is_empty()).collect::<Vec<_>>(), plain);
+            assert!(strings.hold(&(6..7)) && !strings.hold(&(6..8)) && !strings.hold(&(20..21)));
+        }
     }
 }

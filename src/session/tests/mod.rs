@@ -1,5 +1,7 @@
 //! The session as a whole: what leaves, when, and how it ends.
 
+mod redaction;
+
 use std::{
     fmt::Write as _,
     sync::Arc,
