@@ -1,5 +1,6 @@
 //! The session as a whole: what leaves, when, and how it ends.
 
+mod hiding;
 mod redaction;
 
 use std::{
