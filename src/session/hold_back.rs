@@ -31,7 +31,7 @@ pub(super) struct HeldFrame {
     pub(super) unscanned: Vec<(Option<Channel>, UnscannedReason, u64)>,
     /// It tells the usage and names no choice.
     pub(super) tells_usage: bool,
-    /// Why it has waited, once it has.
+    /// Why it has waited, or would have, had it waited.
     pub(super) waited_for: Option<HoldReason>,
 }
 
@@ -40,6 +40,8 @@ pub(super) struct HeldFrame {
 pub(super) struct HoldBack {
     frames: VecDeque<HeldFrame>,
     bytes: usize,
+    /// Why the first frame last waited, and with it all behind it.
+    waits_for: Option<HoldReason>,
 }
 
 // === impl HoldBack ===
@@ -55,6 +57,7 @@ impl HoldBack {
         let front = self.frames.front_mut()?;
         if let Some(reason) = front.waits_for(choices) {
             front.waited_for = Some(reason);
+            self.waits_for = Some(reason);
             return None;
         }
         self.pop()
@@ -62,8 +65,9 @@ impl HoldBack {
 
     /// Takes the first frame whatever is open.
     pub(super) fn pop(&mut self) -> Option<HeldFrame> {
-        let frame = self.frames.pop_front()?;
+        let mut frame = self.frames.pop_front()?;
         self.bytes -= frame.frame.raw.len();
+        frame.waited_for = frame.waited_for.or(self.waits_for);
         Some(frame)
     }
 

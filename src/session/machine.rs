@@ -51,6 +51,8 @@ pub struct Session {
     pub(super) wants_usage: bool,
     pub(super) prompt: Option<TextStream>,
     delivery: Delivery,
+    /// When the first bytes of a body that is delivered whole came, and how many have come.
+    gathered: Option<(Instant, u64)>,
     content_type: Option<String>,
     body: Body,
     pub(super) dialect: Dialect,
@@ -106,6 +108,7 @@ impl Session {
             wants_usage: false,
             prompt: None,
             delivery: Delivery::AsRead,
+            gathered: None,
             content_type: None,
             body: Body::Sniffing(BytesMut::new()),
             dialect: endpoint.map_or(Dialect::Unknown, Endpoint::dialect),
@@ -163,6 +166,10 @@ impl Session {
         if self.ended {
             return;
         }
+        if self.delivery == Delivery::Whole {
+            let (_, bytes) = self.gathered.get_or_insert((now, 0));
+            *bytes += chunk.len() as u64;
+        }
         match &mut self.body {
             Body::Sniffing(head) => {
                 head.extend_from_slice(&chunk);
@@ -213,8 +220,21 @@ impl Session {
             self.effects.clear();
         } else {
             self.act(now);
+            self.note_whole_body_released(now);
         }
         self.ended = true;
+    }
+
+    /// Notes how long a body that is delivered whole, and now is, had waited.
+    fn note_whole_body_released(&mut self, now: Instant) {
+        if !self.ended
+            && let Some((since, _)) = self.gathered
+        {
+            let waited = now.saturating_duration_since(since);
+            if !waited.is_zero() {
+                self.holds.push((HoldReason::Body, waited));
+            }
+        }
     }
 
     /// Reads a trace instead of a wire: its texts, whole.
@@ -264,8 +284,12 @@ impl Session {
         let first_text =
             !self.first_text_told && self.choices.iter().any(|choice| !choice.texts.is_empty());
         self.first_text_told |= first_text;
-        let held =
-            self.hold.front(&self.choices).map(|(reason, _)| (reason, self.hold.bytes() as u64));
+        let held = match self.gathered {
+            Some((_, bytes)) => (!self.ended).then_some((HoldReason::Body, bytes)),
+            None => {
+                self.hold.front(&self.choices).map(|(reason, _)| (reason, self.hold.bytes() as u64))
+            }
+        };
         Progress {
             bytes,
             findings: report::new_findings(self),
@@ -554,7 +578,7 @@ impl Session {
         }
         self.usage_sent |= held.tells_usage;
         let waited = now.saturating_duration_since(held.arrived);
-        if !waited.is_zero() {
+        if !waited.is_zero() && self.delivery == Delivery::Held {
             self.holds.push((held.waited_for.unwrap_or(HoldReason::Rules), waited));
         }
         self.effects.push_back(Effect::Forward(bytes));

@@ -30,26 +30,67 @@ fn entries(tokens: &[&str]) -> Value {
 
 #[test]
 fn takes_the_thinking_out_of_a_stream_in_each_dialects_way() {
-    let role = json!({"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": null});
+    let role =
+        json!({"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": null});
     let answer = json!({"index": 0, "delta": {"content": "42"}, "finish_reason": null});
     let end = json!({"index": 0, "delta": {}, "finish_reason": "stop"});
     let thinking: Vec<(&str, Vec<Value>)> = vec![
         ("reasoning_content", vec![json!({"delta": {"content": null, "reasoning_content": "hm"}})]),
-        ("both fields, a role each", vec![json!({"delta": {"role": "assistant", "reasoning": "hm", "reasoning_content": "hm", "content": ""}})]),
-        ("details", vec![
-            json!({"delta": {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]}}),
-            json!({"delta": {"reasoning_details": [{"type": "reasoning.encrypted", "data": "gAAA"}]}}),
-            json!({"delta": {"reasoning_details": [{"type": "reasoning.text", "signature": "c2ln"}]}}),
-        ]),
-        ("tags", vec![json!({"delta": {"content": "\n<th"}}), json!({"delta": {"content": "ink>h"}}), json!({"delta": {"content": "m</think>"}})]),
-        ("close tag alone", vec![json!({"delta": {"content": "h"}}), json!({"delta": {"content": "m</thi"}}), json!({"delta": {"content": "nk>"}})]),
-        ("parts", vec![json!({"delta": {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]}})]),
-        ("blocks", vec![json!({"delta": {"thinking_blocks": [{"type": "thinking", "thinking": "hm", "signature": "c2ln"}]}})]),
-        ("logprobs and ids", vec![
-            json!({"delta": {"reasoning": "hm"}, "logprobs": {"content": entries(&["hm"])}, "token_ids": [1]}),
-            json!({"delta": {"content": ""}, "logprobs": {"content": entries(&["</think>"])}, "token_ids": [2]}),
-        ]),
-        ("a copy", vec![json!({"delta": {"content": "<think>hm</think>"}, "message": {"content": "<think>hm</think>"}, "text": "<think>hm</think>"})]),
+        (
+            "both fields, a role each",
+            vec![
+                json!({"delta": {"role": "assistant", "reasoning": "hm", "reasoning_content": "hm", "content": ""}}),
+            ],
+        ),
+        (
+            "details",
+            vec![
+                json!({"delta": {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]}}),
+                json!({"delta": {"reasoning_details": [{"type": "reasoning.encrypted", "data": "gAAA"}]}}),
+                json!({"delta": {"reasoning_details": [{"type": "reasoning.text", "signature": "c2ln"}]}}),
+            ],
+        ),
+        (
+            "tags",
+            vec![
+                json!({"delta": {"content": "\n<th"}}),
+                json!({"delta": {"content": "ink>h"}}),
+                json!({"delta": {"content": "m</think>"}}),
+            ],
+        ),
+        (
+            "close tag alone",
+            vec![
+                json!({"delta": {"content": "h"}}),
+                json!({"delta": {"content": "m</thi"}}),
+                json!({"delta": {"content": "nk>"}}),
+            ],
+        ),
+        (
+            "parts",
+            vec![
+                json!({"delta": {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]}}),
+            ],
+        ),
+        (
+            "blocks",
+            vec![
+                json!({"delta": {"thinking_blocks": [{"type": "thinking", "thinking": "hm", "signature": "c2ln"}]}}),
+            ],
+        ),
+        (
+            "logprobs and ids",
+            vec![
+                json!({"delta": {"reasoning": "hm"}, "logprobs": {"content": entries(&["hm"])}, "token_ids": [1]}),
+                json!({"delta": {"content": ""}, "logprobs": {"content": entries(&["</think>"])}, "token_ids": [2]}),
+            ],
+        ),
+        (
+            "a copy",
+            vec![
+                json!({"delta": {"content": "<think>hm</think>"}, "message": {"content": "<think>hm</think>"}, "text": "<think>hm</think>"}),
+            ],
+        ),
         ("an unknown field", vec![json!({"delta": {"reasoning": "hm", "thoughts": "so: hm"}})]),
     ];
     for (name, thoughts) in thinking {
@@ -58,11 +99,22 @@ fn takes_the_thinking_out_of_a_stream_in_each_dialects_way() {
         let run = run(&hiding(), &of(&choices));
         assert_eq!(delivered(&run.sent), [role.clone(), answer.clone(), end.clone()], "{name}");
         assert_eq!(run.report.action, Action::HideThinking, "{name}");
-        assert_eq!(run.report.bytes.released.get(&Some(Channel::Thinking)).copied().unwrap_or_default(), 0, "{name}");
+        assert_eq!(
+            run.report.bytes.released.get(&Some(Channel::Thinking)).copied().unwrap_or_default(),
+            0,
+            "{name}"
+        );
         if name != "details" {
-            assert_eq!(run.report.choices[0].thinking.text.as_deref().map(str::trim), Some("hm"), "{name}");
+            assert_eq!(
+                run.report.choices[0].thinking.text.as_deref().map(str::trim),
+                Some("hm"),
+                "{name}"
+            );
         }
-        assert!(run.report.bytes.unscanned.keys().all(|(_, why)| *why == UnscannedReason::Field), "{name}");
+        assert!(
+            run.report.bytes.unscanned.keys().all(|(_, why)| *why == UnscannedReason::Field),
+            "{name}"
+        );
     }
 }
 
@@ -125,7 +177,10 @@ fn takes_the_thinking_out_of_whole_bodies() {
     for (choice, left) in cases {
         let body = |choice: &Value| json!({"choices": [choice], "usage": usage}).to_string();
         let run = run_chunks(&hiding(), "application/json", &[body(&choice).as_bytes()]);
-        assert_eq!(serde_json::from_str::<Value>(&run.sent).unwrap(), serde_json::from_str::<Value>(&body(&left)).unwrap());
+        assert_eq!(
+            serde_json::from_str::<Value>(&run.sent).unwrap(),
+            serde_json::from_str::<Value>(&body(&left)).unwrap()
+        );
         assert_eq!(run.report.action, Action::HideThinking);
     }
 }
@@ -166,10 +221,15 @@ fn delivers_nothing_that_may_still_be_thinking() {
 
 #[test]
 fn lets_undecided_content_go_at_its_end_and_ends_what_grows_too_large() {
-    let events = of(&[json!({"delta": {"content": "an "}}), json!({"delta": {"content": "answer"}, "finish_reason": "stop"})]);
+    let events = of(&[
+        json!({"delta": {"content": "an "}}),
+        json!({"delta": {"content": "answer"}, "finish_reason": "stop"}),
+    ]);
     let whole = run(&hiding(), &events);
     assert_eq!(whole.sent, events.concat());
-    for (on_deadline, action) in [(OnDeadline::Block, Action::FailClosed), (OnDeadline::Release, Action::FailOpen)] {
+    for (on_deadline, action) in
+        [(OnDeadline::Block, Action::FailClosed), (OnDeadline::Release, Action::FailOpen)]
+    {
         let hold = Hold { max_bytes: 200, on_deadline, ..Hold::default() };
         let policy = Policy { mode: Mode::Enforce, hide_thinking: true, ..Policy::default() };
         let small = plan(policy, Settings { hold, ..Settings::default() });
@@ -182,14 +242,21 @@ fn lets_undecided_content_go_at_its_end_and_ends_what_grows_too_large() {
 #[test]
 fn still_blocks_for_what_it_hides() {
     for key in ["content", "reasoning"] {
-        let text = if key == "content" { "<think>the forbidden falcon." } else { "the forbidden falcon." };
-        let run = run(&hiding(), &[event(&json!({key: text}), None), event(&json!({"content": "ok"}), None)]);
+        let text =
+            if key == "content" { "<think>the forbidden falcon." } else { "the forbidden falcon." };
+        let run = run(
+            &hiding(),
+            &[event(&json!({key: text}), None), event(&json!({"content": "ok"}), None)],
+        );
         assert!(run.stopped && run.report.action == Action::Block);
         assert_eq!(sent_text(&run.sent, "content"), DEFAULT_NOTICE);
     }
     // What would be masked is hidden, signed or not.
     let detail = json!({"reasoning_details": [{"type": "reasoning.text", "text": "at sesame street", "signature": "c2ln"}]});
-    let run = run(&hiding(), &[event(&detail, None), event(&json!({"content": "at sesame street"}), Some("stop"))]);
+    let run = run(
+        &hiding(),
+        &[event(&detail, None), event(&json!({"content": "at sesame street"}), Some("stop"))],
+    );
     assert_eq!(sent_text(&run.sent, "content"), "at [redacted]");
     assert_eq!((run.report.action, run.report.verdict), (Action::HideThinking, Verdict::Redact));
     assert!(!run.sent.contains("c2ln"));
@@ -213,7 +280,9 @@ fn says_in_shadow_mode_what_it_would_do() {
 /// Content with tags, and what is answer in it.
 fn contents() -> impl Strategy<Value = (String, String)> {
     let words = || {
-        let word = prop::sample::select(vec!["so", " ", "\n", "a<b", "<", "</", "é", "sesame", " street "]);
+        let word = prop::sample::select(vec![
+            "so", " ", "\n", "a<b", "<", "</", "é", "sesame", " street ",
+        ]);
         prop::collection::vec(word, 0..6).prop_map(|words| words.concat())
     };
     (0..3_u8, words(), words()).prop_map(|(kind, thinking, answer)| match kind {
