@@ -614,7 +614,7 @@ fn pause_into(
 fn note_redactions(source: &mut TextSource, position: usize, found: &[Found]) {
     for found in found.iter().filter(|found| found.carries_out(Verdict::Redact)) {
         let span = source.locate_span(position, found.at.start..found.at.end);
-        source.redactions.push(span);
+        source.redact(span);
     }
 }
 

@@ -219,7 +219,7 @@ fn cuts_of(leaf: &Leaf, choice: &Choice, editing: Editing) -> Option<Vec<Cut>> {
         Shows::Source { source: position, span } => {
             let source = choice.sources.get(*position)?;
             let mut cuts = Vec::new();
-            for redaction in &source.redactions {
+            for redaction in source.redactions_in(span) {
                 let Some(cut) = cut_of(redaction, span, leaf.kind) else { continue };
                 if matches!(source.kind, Source::ToolArguments(_))
                     && !source.is_inside_a_string(redaction)

@@ -15,8 +15,8 @@ pub(super) struct TextSource {
     pub(super) read: u64,
     /// Bytes that reached the client.
     pub(super) released: u64,
-    /// Spans to be masked.
-    pub(super) redactions: Vec<Range<u64>>,
+    /// Spans to be masked, disjoint and in order.
+    redactions: Vec<Range<u64>>,
     /// The text waits for its own end (a tool call that may be blocked).
     pub(super) open: bool,
     /// The position of its text among the choice's; content has several.
@@ -86,6 +86,23 @@ impl TextSource {
         }
         self.read += text.len() as u64;
         begin..self.read
+    }
+
+    /// Takes a span that is to be masked. Where it overlaps others it becomes one span with them, so that one mask
+    /// stands for all of them, however the text is cut.
+    pub(super) fn redact(&mut self, mut span: Range<u64>) {
+        // Findings come in the order of their end.
+        while let Some(last) = self.redactions.pop_if(|last| last.end > span.start) {
+            span = span.start.min(last.start)..span.end.max(last.end);
+        }
+        self.redactions.push(span);
+    }
+
+    /// The spans to be masked that reach into `span`, the last one first.
+    pub(super) fn redactions_in(&self, span: &Range<u64>) -> impl Iterator<Item = &Range<u64>> {
+        let (begin, end) = (span.start, span.end);
+        let from = self.redactions.iter().rev().take_while(move |redaction| redaction.end >= begin);
+        from.filter(move |redaction| redaction.start < end.max(begin + 1))
     }
 
     /// Whether `span` holds nothing but plain characters of one string of a text that is JSON.

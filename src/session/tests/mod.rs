@@ -1,6 +1,7 @@
 //! The session as a whole: what leaves, when, and how it ends.
 
 mod hiding;
+mod hold_back;
 mod waiting;
 mod redaction;
 
