@@ -166,7 +166,7 @@ impl Strings {
                 }
                 (Place::Plain(begin), _) => Place::Plain(begin),
                 (Place::Escape, b'u') => Place::Digits(4),
-                (Place::Escape, _) | (Place::Digits(1), _) => Place::Plain(at + 1),
+                (Place::Escape | Place::Digits(1), _) => Place::Plain(at + 1),
                 (Place::Digits(left), _) => Place::Digits(left - 1),
             };
         }

@@ -5,7 +5,7 @@ use crate::{
     channel::Channel,
     dialect::chunk::Source,
     record::HoldReason,
-    session::{choice::CONTENT, text_stream::TextStream},
+    session::{choice::CONTENT, source::TextSource, text_stream::TextStream},
 };
 
 /// What a rule looks for.
@@ -230,8 +230,7 @@ fn found_in<'s>(session: &'s Session, told: &Told) -> (u64, Vec<&'s TextStream>)
     let source = if told.channel == Channel::Answer {
         CONTENT
     } else {
-        let is_reasoning =
-            |source: &crate::session::source::TextSource| source.kind == Source::ReasoningContent;
+        let is_reasoning = |source: &TextSource| source.kind == Source::ReasoningContent;
         choice.sources.iter().position(is_reasoning).unwrap()
     };
     let texts = choice.texts.iter().filter(|text| text.label.channel() == told.channel);
