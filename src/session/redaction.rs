@@ -113,6 +113,8 @@ pub(super) fn edited(held: &HeldFrame, choices: &[Choice], editing: Editing) -> 
     if splices.is_empty() {
         return Some(as_it_came);
     }
+    // Token ids and logprobs that may tell of thinking are hidden with it.
+    hid |= editing.hides_thinking && !masked;
     let data = splice(payload, splices)?;
     let named = |index| choices.iter().any(|choice| choice.index == index && choice.named);
     let empty = hid && !editing.whole && take_out::tells_nothing(&data, &named);

@@ -141,6 +141,31 @@ fn keeps_what_a_thinking_chunk_tells_beside_the_thinking() {
 }
 
 #[test]
+fn takes_apart_a_chunk_of_several_choices() {
+    let told = |choices: Value| format!("data: {}\n\n", json!({"choices": choices}));
+    let events = [
+        told(
+            json!([{"index": 0, "delta": {"role": "assistant", "reasoning": "hm"}}, {"index": 1, "delta": {"content": "1"}, "token_ids": [4]}]),
+        ),
+        told(
+            json!([{"index": 0, "delta": {"reasoning": "hm"}}, {"index": 1, "delta": {"reasoning": "hm"}}]),
+        ),
+        told(json!([{"index": 0, "delta": {"content": ""}, "token_ids": [5]}])),
+        told(json!([{"index": 0, "delta": {"content": "0"}}])),
+        DONE.to_owned(),
+    ];
+    let run = run(&hiding_from(ThinkingStart::Closed), &events);
+    let left = [
+        told(
+            json!([{"index": 0, "delta": {"role": "assistant"}}, {"index": 1, "delta": {"content": "1"}}]),
+        ),
+        told(json!([{"index": 0, "delta": {"content": "0"}}])),
+        DONE.to_owned(),
+    ];
+    assert_eq!(run.sent, left.concat());
+}
+
+#[test]
 fn sends_the_usage_of_a_thinking_chunk() {
     let with_usage = "data: {\"choices\":[{\"index\":0,\"delta\":{\"reasoning\":\"hm\"}}],\"usage\":{\"n\":1}}\n\n";
     let run = run(&hiding(), &[with_usage.to_owned(), DONE.to_owned()]);

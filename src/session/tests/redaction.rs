@@ -474,8 +474,9 @@ proptest! {
             .iter()
             .map(|&end| &body.as_bytes()[std::mem::replace(&mut begin, end)..end])
             .collect();
-        let plan = loose_plan();
-        let run = run_chunks(&plan, "text/event-stream", &chunks);
+        let run = run_chunks(&loose_plan(Mask::Label), "text/event-stream", &chunks);
+        let blocks = run_chunks(&loose_plan(Mask::Blocks), "text/event-stream", &chunks);
+        prop_assert!(!tells(&blocks.sent, SECRET));
         let sent = delivered(&run.sent);
         prop_assert!(!tells(&run.sent, SECRET), "{}", run.sent);
         let before: Vec<Value> = choices.iter().map(skeleton).collect();
@@ -484,6 +485,8 @@ proptest! {
         for (index, whole) in (0..).zip(&so_far) {
             for place in PLACES[way] {
                 prop_assert_eq!(texts_at(&sent, index, place), whole.replace(SECRET, MASK));
+                let kept = texts_at(&delivered(&blocks.sent), index, place);
+                prop_assert_eq!(kept, whole.replace(SECRET, &"█".repeat(SECRET.len())));
             }
             let tokens = sent.iter().filter(|choice| choice["index"] == index).flat_map(|choice| {
                 let logprobs = choice["logprobs"].as_object().into_iter().flat_map(|kinds| kinds.values());
@@ -499,11 +502,11 @@ proptest! {
 }
 
 /// One rule that masks the secret, inside of words, too.
-fn loose_plan() -> Arc<Plan> {
+fn loose_plan(mask: Mask) -> Arc<Plan> {
     let text =
         PACK.replace(r#"{literal: "sesame street"}"#, r#"{literal: "sesame street", word: false}"#);
     let pack = Pack::parse("test", &text, &|_| Err(String::new())).unwrap();
     let rules = Arc::new(RuleSet::compile(vec![pack]).unwrap());
-    let policy = Policy { mode: Mode::Enforce, ..Policy::default() };
+    let policy = Policy { mode: Mode::Enforce, mask, ..Policy::default() };
     Arc::new(Plan::new(rules, policy, Settings::default()))
 }
