@@ -568,8 +568,8 @@ impl Session {
                 source.released = source.released.max(span.end);
             }
         }
-        self.note_passed(&held.unscanned);
         let Some(bytes) = edited.bytes else { return };
+        self.note_passed(&held.unscanned);
         for &(position, finished) in &held.names {
             if let Some(choice) = self.choices.get_mut(position) {
                 choice.named = true;

@@ -25,6 +25,9 @@ use super::{
 /// Replaces one character where the mask keeps lengths.
 const BLOCK: char = '█';
 
+/// Texts of so many bytes are looked for by themselves where they may be repeated.
+const TELLING: usize = 4;
+
 /// How frames are edited.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Editing {
@@ -183,8 +186,10 @@ fn altered_choices(
         }
         let text = text_of(payload.get(leaf.json.clone())?)?;
         for cut in cuts {
-            let end = cut.at.end.min(text.len());
-            note(leaf, text.get(cut.at.start..end)?, false)?;
+            let taken = text.get(cut.at.start..cut.at.end.min(text.len()))?;
+            // A few letters stand everywhere; a copy has all of the leaf.
+            let telling = if taken.len() < TELLING { &*text } else { taken };
+            note(leaf, telling, false)?;
         }
     }
     let hidden = held.leaves.iter().filter(|leaf| editing.hides_thinking && is_thinking(leaf.kind));

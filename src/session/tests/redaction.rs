@@ -281,6 +281,27 @@ fn masks_every_place_of_a_whole_body() {
 }
 
 #[test]
+fn masks_every_value_of_a_repeated_key() {
+    let told = |first: &str, last: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{first}\",\"content\":\"{last}\"}}}}]}}\n\n"
+        )
+    };
+    let events = [told("a sesame", "in"), told(" street", " a b"), DONE.to_owned()];
+    let left = [told("a [redacted]", "in"), told("", " a b"), DONE.to_owned()];
+    assert_eq!(run(&enforce(), &events).sent, left.concat());
+}
+
+#[test]
+fn leaves_what_a_few_masked_letters_happen_to_stand_in() {
+    let told = |content: &str| json!({"choices": [{"delta": {"content": content}, "note": "these"}], "filter": {"severity": "safe"}});
+    let events =
+        [format!("data: {}\n\n", told("at se")), format!("data: {}\n\n", told("same street b"))];
+    let run = run(&enforce(), &events);
+    assert_eq!(sent_chunks(&run.sent), [told("at [redacted]"), told(" b")]);
+}
+
+#[test]
 fn keeps_lengths_where_the_operator_wants_them() {
     let events = stream(&[
         json!({"delta": {"content": "é sesame"}}),
