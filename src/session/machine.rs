@@ -276,6 +276,12 @@ impl Session {
         waits_for_a_detector.then(|| since + self.plan().settings().hold.deadline)
     }
 
+    /// Whether anything is held.
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        !self.ended && (self.gathered.is_some() || self.hold.bytes() > 0)
+    }
+
     /// What has changed since the last call.
     pub fn take_progress(&mut self) -> Progress {
         let now = report::totals(self, self.delivery == Delivery::AsRead);

@@ -12,7 +12,7 @@
 //! | `source` | a place that brings text, and how its bytes map to texts |
 //! | `text_stream` | one text with its matcher and findings |
 //! | `hold_back` | the queue of frames that wait (enforce mode) |
-//! | `redaction` | masks spans in a frame |
+//! | `redaction` | what becomes of a frame that leaves: masked spans, hidden thinking |
 //! | `report` | what the exchange has shown |
 
 mod choice;

@@ -1,6 +1,6 @@
 use std::io::Write;
 
-use crate::support::{Gate, Script, Signal, Upstream};
+use crate::support::{Gate, Script, Signal, Upstream, soon};
 
 const EVENTS: &str = ": ping\n\ndata: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hello\"}}]}\n\ndata: [DONE]\n\n";
 const WHOLE: &str = "{\"id\":\"1\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"hello\"}}]}";
@@ -245,7 +245,8 @@ async fn a_frame_that_waits_too_long_ends_the_stream_or_is_let_go() {
     let held = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"the fal\"}}]}\n\n";
     for (on_deadline, action) in [("block", "fail_closed"), ("release", "fail_open")] {
         let release = Signal::new();
-        let script = Script::stream().chunk(held).wait(&release).chunk("data: [DONE]\n\n").end();
+        let script =
+            Script::stream().chunk(held).wait(&release).chunk("data: [DONE]\n\n").end().close();
         let upstream = Upstream::start(script).await;
         let hold = format!("hold: {{deadline: 20ms, on_deadline: {on_deadline}}}");
         let gate = enforcing(&upstream, &hold).await;
@@ -269,16 +270,20 @@ async fn a_frame_that_waits_too_long_ends_the_stream_or_is_let_go() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_sees_what_is_held_and_that_nothing_is_left() {
     let held = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"the fal\"}}]}\n\n";
-    let script = Script::stream().chunk(held).until_peer_closes();
+    // The figures are told now and then; a stream that stalls right behind one such time is told all the same.
+    let script = Script::stream().chunk(EVENTS).chunk(held).until_peer_closes();
     let upstream = Upstream::start(script).await;
     let gate = enforcing(&upstream, "").await;
     let series = r#"held_bytes{why="rules"}"#;
     let mut client = gate.client().await;
     client.chat().await;
     client.until("\r\n\r\n").await;
-    while gate.metric(series).await == Some(0.0) {
-        tokio::task::yield_now().await;
-    }
+    soon("what is held", async {
+        while gate.metric(series).await == Some(0.0) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     assert_eq!(gate.metric(series).await, Some(f64::from(u16::try_from(held.len()).unwrap())));
     drop(client);
     gate.is_as_at_the_start(upstream.address).await;
@@ -294,7 +299,7 @@ async fn hidden_thinking_is_read_and_recorded_but_not_delivered() {
         ("enforce", EVENTS.to_owned(), "hide_thinking", "hide_thinking"),
         ("shadow", format!("{thought}{EVENTS}"), "forward", "hide_thinking"),
     ] {
-        let script = Script::stream().chunk(thought).chunk(EVENTS).end();
+        let script = Script::stream().chunk(thought).chunk(EVENTS).end().close();
         let upstream = Upstream::start(script).await;
         let file = folder.path().join(mode);
         let more = format!(
