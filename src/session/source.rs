@@ -26,11 +26,14 @@ pub(super) struct TextSource {
     strings: Strings,
 }
 
-/// Where in a text that is JSON the plain characters of strings stand: what may be masked in it.
+/// Where in a text that is JSON the plain characters of strings stand: what may be masked in it. In a text that is
+/// none (the input of a custom tool) everything may.
 #[derive(Debug, Default)]
 struct Strings {
     place: Place,
     stretches: Vec<Range<u64>>,
+    /// Told by the first byte that is not white space.
+    is_json: Option<bool>,
 }
 
 /// Where in a JSON text one is.
@@ -105,7 +108,8 @@ impl TextSource {
         from.filter(move |redaction| redaction.start < end.max(begin + 1))
     }
 
-    /// Whether `span` holds nothing but plain characters of one string of a text that is JSON.
+    /// Whether `span` may be masked in a text that is JSON, if it is: it holds nothing but plain characters of one
+    /// string.
     pub(super) fn is_inside_a_string(&self, span: &Range<u64>) -> bool {
         self.strings.hold(span)
     }
@@ -156,6 +160,11 @@ impl TextSource {
 impl Strings {
     /// Reads on; the text stands at `at`.
     fn take(&mut self, at: u64, text: &str) {
+        if self.is_json.is_none() {
+            let first = text.bytes().find(|byte| !byte.is_ascii_whitespace());
+            self.is_json =
+                first.map(|first| matches!(first, b'{' | b'[' | b'"' | b'-' | b'0'..=b'9'));
+        }
         for (at, byte) in (at..).zip(text.bytes()) {
             self.place = match (self.place, byte) {
                 (Place::Outside, b'"') => Place::Plain(at + 1),
@@ -177,10 +186,8 @@ impl Strings {
             Place::Plain(begin) => Some(begin..u64::MAX),
             Place::Outside | Place::Escape | Place::Digits(_) => None,
         };
-        self.stretches
-            .iter()
-            .chain(&open)
-            .any(|stretch| stretch.start <= span.start && span.end <= stretch.end)
+        let holds = |stretch: &Range<u64>| stretch.start <= span.start && span.end <= stretch.end;
+        self.is_json == Some(false) || self.stretches.iter().chain(&open).any(holds)
     }
 }
 

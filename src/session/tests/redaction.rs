@@ -340,12 +340,19 @@ fn masks_arguments_only_where_they_stay_json() {
     for parts in [
         vec!["{\"q\":sesame", " street}"],
         vec!["{\"q\":\"\\", "sesame street\"}"],
-        vec!["sesame street"],
+        vec![" [", "sesame street]"],
     ] {
         let run = arguments(&parts);
         assert_eq!(run.report.action, Action::Block, "{parts:?}");
         assert!(!run.sent.contains("sesame"));
     }
+}
+
+#[test]
+fn masks_the_input_of_a_custom_tool() {
+    let call = |input: &str| json!({"delta": {"tool_calls": [{"index": 0, "custom": {"input": input}}]}, "finish_reason": "stop"});
+    let run = run(&enforce(), &stream(&[call("go to \"sesame street\" {")]));
+    assert_eq!(delivered(&run.sent), [call("go to \"[redacted]\" {")]);
 }
 
 #[test]
