@@ -374,6 +374,12 @@ fn read_policy(
     if let Some(value) = section.value("prompt_block", findings, named) {
         base.prompt_block = value;
     }
+    if let Some(value) = section.value("mask", findings, named) {
+        base.mask = value;
+    }
+    if let Some(value) = section.value("hide_thinking", findings, boolean) {
+        base.hide_thinking = value;
+    }
     let notice = section.value("notice", findings, text).unwrap_or_else(|| notice.to_owned());
     (base, notice)
 }

@@ -35,6 +35,8 @@ pub enum Source {
     TopLogprob,
     /// An earlier value of a repeated key.
     RepeatedKey,
+    /// What an audio answer says.
+    Transcript,
     /// Other text beside the channels: executed tools, failed generations.
     Beside,
 }
@@ -48,7 +50,8 @@ pub struct Piece<'de> {
     pub source: Source,
     /// The decoded text.
     pub text: Cow<'de, str>,
-    /// The JSON token of the text (with its quotes; for a logprob the whole entry), as bytes of the payload.
+    /// The JSON token of the text (with its quotes; for a logprob and its alternatives the whole entry), as bytes
+    /// of the payload.
     pub json: Range<usize>,
 }
 
@@ -59,6 +62,8 @@ pub enum Opaque {
     Field,
     /// Encrypted reasoning.
     Encrypted,
+    /// The signature of reasoning that stands beside it: the reasoning may not be altered.
+    Signature,
     /// An image, audio or another medium.
     Media,
 }
@@ -72,8 +77,8 @@ pub struct Chunk<'de> {
     pub choices: Vec<(u32, bool)>,
     /// Parts that are not read, by choice, with their bytes on the wire.
     pub opaque: Vec<(u32, Opaque, usize)>,
-    /// Arrays of logprob entries: the array's range and the range of pieces that are its entries.
-    pub arrays: Vec<(Range<usize>, Range<usize>)>,
+    /// Arrays of logprob entries.
+    pub arrays: Vec<Array>,
     /// The frame reports an error of the upstream.
     pub error: bool,
     /// The frame is of the dialect's shape (or an error, or the end mark).
@@ -84,6 +89,15 @@ pub struct Chunk<'de> {
     pub envelope: Envelope<'de>,
     /// The usage object as it stands in the JSON, unless null.
     pub usage: Option<&'de str>,
+}
+
+/// An array of logprob entries in a frame's payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Array {
+    /// Its place, brackets included.
+    pub json: Range<usize>,
+    /// The places of its entries.
+    pub entries: Vec<Range<usize>>,
 }
 
 /// What a refusal reuses of the upstream's frames: raw JSON values.

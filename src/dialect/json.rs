@@ -76,7 +76,8 @@ fn unicode_escape(escape: &str) -> (char, usize) {
 /// Whether a JSON token holds nothing that could be text: null, a boolean, a number, or something empty.
 pub(super) fn says_nothing(raw: &str) -> bool {
     match raw.as_bytes() {
-        [b'"' | b'[' | b'{', rest @ ..] => rest.trim_ascii().len() <= 1,
+        [b'"', rest @ ..] => rest.len() <= 1,
+        [b'[' | b'{', rest @ ..] => rest.trim_ascii().len() <= 1,
         _ => true,
     }
 }
@@ -192,7 +193,7 @@ mod tests {
         for raw in ["null", "true", "-1.5e3", "\"\"", "[]", "{ }"] {
             assert!(says_nothing(raw), "{raw}");
         }
-        for raw in ["\"x\"", "[1]", "{\"a\":1}"] {
+        for raw in ["\"x\"", "\" \"", "[1]", "{\"a\":1}"] {
             assert!(!says_nothing(raw), "{raw}");
         }
     }

@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 
 use super::{
-    chunk::{Chunk, Opaque, Piece, Source},
+    chunk::{Array, Chunk, Opaque, Piece, Source},
     cursor::Cursor,
     json::{Key, each_entry, each_item, range_in, says_nothing, string},
 };
@@ -366,14 +366,10 @@ impl<'r, 'de> Reader<'r, 'de> {
             "refusal" => self.field(Source::Refusal, raw),
             "reasoning_details" => self.reasoning_details(raw),
             "thinking_blocks" => {
-                each_item(raw, |block| {
-                    each_entry(block, |key, value| {
-                        if key == "thinking" {
-                            self.text(Source::ThinkingBlocks, value);
-                        }
-                    });
-                });
+                each_item(raw, |block| self.thinking_block(block));
             }
+            "encrypted_content" => self.opaque(Opaque::Encrypted, raw),
+            "signature" | "reasoning_signature" => self.opaque(Opaque::Signature, raw),
             "tool_calls" => {
                 let mut position = 0;
                 each_item(raw, |call| {
@@ -448,7 +444,18 @@ impl<'r, 'de> Reader<'r, 'de> {
                 each_item(value, |inner| self.thinking_part(inner));
             }
             "thinking" => self.text(Source::ThinkingPart, value),
-            "type" | "closed" | "signature" => {}
+            "signature" => self.opaque(Opaque::Signature, value),
+            "type" | "closed" => {}
+            _ => self.opaque(Opaque::Field, value),
+        });
+    }
+
+    fn thinking_block(&mut self, block: &'de str) {
+        each_entry(block, |key, value| match key {
+            "thinking" => self.text(Source::ThinkingBlocks, value),
+            "data" => self.opaque(Opaque::Encrypted, value),
+            "signature" => self.opaque(Opaque::Signature, value),
+            "type" | "cache_control" => {}
             _ => self.opaque(Opaque::Field, value),
         });
     }
@@ -468,8 +475,9 @@ impl<'r, 'de> Reader<'r, 'de> {
         each_item(raw, |detail| {
             each_entry(detail, |key, value| match key {
                 "text" | "summary" => self.text(Source::ReasoningDetails, value),
-                "data" => self.opaque(Opaque::Encrypted, value),
-                "type" | "format" | "id" | "index" | "signature" => {}
+                "data" | "encrypted_content" => self.opaque(Opaque::Encrypted, value),
+                "signature" => self.opaque(Opaque::Signature, value),
+                "type" | "format" | "id" | "index" => {}
                 _ => self.opaque(Opaque::Field, value),
             });
         });
@@ -510,7 +518,7 @@ impl<'r, 'de> Reader<'r, 'de> {
     fn media(&mut self, raw: &'de str) {
         if raw.starts_with('{') {
             each_entry(raw, |key, value| match key {
-                "transcript" => self.text(Source::Beside, value),
+                "transcript" => self.text(Source::Transcript, value),
                 "id" | "expires_at" => {}
                 _ => self.opaque(Opaque::Media, value),
             });
@@ -558,11 +566,13 @@ impl<'r, 'de> Reader<'r, 'de> {
             "token_logprobs" | "text_offset" => return,
             _ => return self.opaque(Opaque::Field, raw),
         };
-        let begin = self.chunk.pieces.len();
-        each_item(raw, |entry| self.logprob(source, entry));
-        let entries = begin..self.chunk.pieces.len();
+        let mut entries = Vec::new();
+        each_item(raw, |entry| {
+            entries.push(range_in(self.payload, entry));
+            self.logprob(source, entry);
+        });
         if !entries.is_empty() {
-            self.chunk.arrays.push((range_in(self.payload, raw), entries));
+            self.chunk.arrays.push(Array { json: range_in(self.payload, raw), entries });
         }
     }
 
@@ -577,7 +587,7 @@ impl<'r, 'de> Reader<'r, 'de> {
                 each_item(value, |alternative| {
                     each_entry(alternative, |key, value| {
                         if let ("token", Some(text)) = (key, string(value)) {
-                            self.alternative(text, alternative);
+                            self.alternative(text, entry);
                         }
                     });
                 });
@@ -587,7 +597,8 @@ impl<'r, 'de> Reader<'r, 'de> {
     }
 
     fn alternative(&mut self, text: Cow<'de, str>, raw: &str) {
-        if text.chars().nth(2).is_some() {
+        // Two letters say nothing; two ideographs may.
+        if text.len() > 2 {
             self.piece(Source::TopLogprob, text, raw);
         }
     }

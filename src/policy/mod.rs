@@ -139,6 +139,19 @@ pub enum PromptBlock {
     Status200,
 }
 
+/// What stands in the place of a redacted span.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Mask {
+    /// `█` for each of its characters: lengths stay, and are told.
+    Blocks,
+    /// `[redacted]`.
+    #[default]
+    Label,
+}
+
 /// What a channel may set apart from the rest.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
@@ -181,6 +194,10 @@ pub struct Policy {
     pub side_channels: SideChannels,
     /// How a blocked prompt is answered.
     pub prompt_block: PromptBlock,
+    /// What stands in the place of a redacted span.
+    pub mask: Mask,
+    /// Whether the thinking is inspected but not delivered, where its mode is enforce.
+    pub hide_thinking: bool,
 }
 
 // === impl Verdict ===
@@ -272,6 +289,12 @@ impl Policy {
                 .categories
                 .keys()
                 .any(|&category| self.mode_of(channel, Some(category)) == Mode::Enforce)
+    }
+
+    /// Whether the thinking is not delivered.
+    #[must_use]
+    pub fn hides_thinking(&self) -> bool {
+        self.hide_thinking && self.mode_of(Channel::Thinking, None) == Mode::Enforce
     }
 
     /// What a risk rule's match asks for: configuration beats the rule, the rule beats its severity's default.

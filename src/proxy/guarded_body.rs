@@ -122,7 +122,7 @@ impl IdleTimer {
         self.due = due;
         self.sleep.as_mut().reset(due);
         // It forgets whom it wakes.
-        self.task = Waker::noop().clone();
+        self.task.clone_from(Waker::noop());
     }
 
     /// Whether it is due; where not, it wakes the task when it is.

@@ -54,6 +54,8 @@ pub enum HoldReason {
     Rules,
     /// The start of what may be a think tag.
     Tag,
+    /// Content that may turn out to be thinking, where thinking is hidden.
+    Undecided,
     /// A tool call that is not complete.
     ToolCall,
     /// A body that is judged as a whole.

@@ -47,8 +47,13 @@ const UNSCANNED_REASONS: [UnscannedReason; 12] = [
 ];
 
 /// Every reason for which bytes wait.
-const HOLD_REASONS: [HoldReason; 4] =
-    [HoldReason::Rules, HoldReason::Tag, HoldReason::ToolCall, HoldReason::Body];
+const HOLD_REASONS: [HoldReason; 5] = [
+    HoldReason::Rules,
+    HoldReason::Tag,
+    HoldReason::Undecided,
+    HoldReason::ToolCall,
+    HoldReason::Body,
+];
 
 /// Every family.
 #[derive(Debug)]

@@ -32,6 +32,8 @@ pub(super) struct Reading {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Leaf {
     pub(super) choice: usize,
+    /// What its place is for.
+    pub(super) kind: Source,
     pub(super) shows: Shows,
     /// The JSON token in the frame's payload.
     pub(super) json: Range<usize>,
@@ -73,6 +75,14 @@ pub(super) struct Choice {
     pub(super) finished: bool,
     /// Something of its thinking or answer was not read.
     pub(super) unjudged: bool,
+    /// It has brought encrypted thinking.
+    pub(super) encrypted: bool,
+    /// Its thinking is signed, so that it may not be altered.
+    pub(super) signed: bool,
+    /// Something was masked in its thinking, so that it may not be signed any more.
+    pub(super) altered_thinking: bool,
+    /// Thinking is not delivered, so that content waits until it is known for what it is.
+    hides_thinking: bool,
 }
 
 /// The sources of reasoning, the first present being the channel's text.
@@ -149,6 +159,10 @@ impl Choice {
             named: false,
             finished: false,
             unjudged: false,
+            encrypted: false,
+            signed: false,
+            altered_thinking: false,
+            hides_thinking: plan.hides_thinking(),
         }
     }
 
@@ -165,6 +179,10 @@ impl Choice {
         let message_only = nothing_yet && of(pieces, Source::Content).next().is_none();
         let content = if message_only { Source::CumulativeContent } else { Source::Content };
         let begin = self.sources.first().map_or(0, |source| source.read);
+        let refusal = of(pieces, Source::Refusal).next().map(|_| {
+            let position = self.source(Source::Refusal);
+            (Source::Refusal, position, self.sources.get(position).map_or(0, |source| source.read))
+        });
         for piece in pieces {
             match piece.source {
                 kind if kind == content => {
@@ -179,7 +197,7 @@ impl Choice {
             }
         }
         if pieces.iter().any(|piece| is_repeat(piece.source)) {
-            let originals = [Some((content, CONTENT, begin)), thinking];
+            let originals = [Some((content, CONTENT, begin)), thinking, refusal];
             self.take_repeats(reading, pieces, originals, leaves);
             for piece in of(pieces, Source::CumulativeContent).filter(|_| !message_only) {
                 self.take_cumulative(reading, piece, leaves);
@@ -233,7 +251,7 @@ impl Choice {
         &mut self,
         reading: &mut Reading,
         pieces: &[Piece<'_>],
-        originals: [Option<Original>; 2],
+        originals: [Option<Original>; 3],
         leaves: &mut Vec<Leaf>,
     ) {
         for kind in LOGPROBS_AND_TEXT.into_iter().filter(|&kind| of(pieces, kind).next().is_some())
@@ -253,6 +271,9 @@ impl Choice {
             match piece.source {
                 Source::RepeatedKey => {
                     self.take_field(reading, piece, Label::Undecided, true, leaves);
+                }
+                Source::Transcript => {
+                    self.take_field(reading, piece, Label::Known(Channel::Answer), true, leaves);
                 }
                 Source::TopLogprob | Source::Beside => self.take_alone(reading, piece, leaves),
                 _ => {}
@@ -339,8 +360,9 @@ impl Choice {
         if !text.found.is_empty() {
             self.texts.push(text);
         }
-        if reading.holding && piece.source != Source::TopLogprob {
-            leaves.push(Leaf { choice: self.position, shows, json: piece.json.clone() });
+        if reading.holding {
+            let Piece { source: kind, ref json, .. } = *piece;
+            leaves.push(Leaf { choice: self.position, kind, shows, json: json.clone() });
         }
     }
 
@@ -384,7 +406,8 @@ impl Choice {
     ) {
         if reading.holding {
             let shows = Shows::Source { source, span };
-            leaves.push(Leaf { choice: self.position, shows, json: piece.json.clone() });
+            let Piece { source: kind, ref json, .. } = *piece;
+            leaves.push(Leaf { choice: self.position, kind, shows, json: json.clone() });
         }
     }
 
@@ -447,13 +470,52 @@ impl Choice {
         } else {
             [source.text, None]
         };
-        let decided =
-            if source.kind == Source::Content { self.tags.watermark() } else { source.read };
+        let decided = if source.kind == Source::Content {
+            self.undecided_from().unwrap_or(u64::MAX).min(self.tags.watermark())
+        } else {
+            source.read
+        };
         texts.into_iter().flatten().fold(decided, |least, at| {
             let Some(text) = self.texts.get(at) else { return least };
             let watermark = self.seam.watermark(at, text);
             if watermark >= text.bytes() { least } else { least.min(source.locate(at, watermark)) }
         })
+    }
+
+    /// The first byte of content that may turn out to be thinking, where thinking is hidden.
+    pub(super) fn undecided_from(&self) -> Option<u64> {
+        let lead = self.lead.filter(|_| self.hides_thinking)?;
+        let text = self.texts.get(lead)?;
+        let source = self.sources.first()?;
+        (text.label == Label::Undecided).then(|| source.locate(lead, 0))
+    }
+
+    /// The stretches of content that are thinking or tags, as far as that is decided.
+    pub(super) fn hidden_content(&self) -> Vec<Range<u64>> {
+        let Some(source) = self.sources.first() else { return Vec::new() };
+        let mut hidden = Vec::new();
+        let mut at = 0;
+        for run in source.runs() {
+            if at < run.at {
+                hidden.push(at..run.at);
+            }
+            at = run.at + run.length;
+            let text = self.texts.get(run.text);
+            if text.is_some_and(|text| text.label.channel() == Channel::Thinking) {
+                hidden.push(run.at..at);
+            }
+        }
+        let decided = self.tags.watermark();
+        if at < decided {
+            hidden.push(at..decided);
+        }
+        hidden
+    }
+
+    /// Whether it has brought thinking, sealed or not.
+    pub(super) fn has_thinking(&self) -> bool {
+        let thinking = |text: &TextStream| text.label.channel() == Channel::Thinking;
+        self.signed || self.encrypted || self.texts.iter().any(thinking)
     }
 
     /// Whether the client has been sent text that it takes for an answer.
@@ -470,7 +532,7 @@ impl Choice {
     /// The tag that the client still waits for, where content itself is inside the thinking.
     pub(super) fn tag_to_close(&self) -> Option<&'static str> {
         let sent = self.sources.first().is_some_and(|source| source.released > 0);
-        (sent && self.tags.in_thinking()).then(|| self.tags.close_tag())
+        (sent && !self.hides_thinking && self.tags.in_thinking()).then(|| self.tags.close_tag())
     }
 }
 
@@ -577,8 +639,8 @@ fn note_across(
         reading.blocked |= reading.holding && found.carries_out(Verdict::Block);
         if found.carries_out(Verdict::Redact) {
             for source in sources.iter_mut() {
-                source.redact(thinking, from..end);
-                source.redact(position, found.at.start..found.at.end);
+                source.redact_text(thinking, from..end);
+                source.redact_text(position, found.at.start..found.at.end);
             }
         }
         if let Some(text) = texts.get_mut(position) {
@@ -605,7 +667,7 @@ fn pause_into(
 fn note_redactions(source: &mut TextSource, position: usize, found: &[Found]) {
     for found in found.iter().filter(|found| found.carries_out(Verdict::Redact)) {
         let span = source.locate_span(position, found.at.start..found.at.end);
-        source.redactions.push(span);
+        source.redact(span);
     }
 }
 
@@ -620,6 +682,22 @@ fn same_text<'p>(
     left.flat_map(|piece| piece.text.bytes()).eq(right.flat_map(|piece| piece.text.bytes()))
 }
 
+/// Whether a piece of this kind is thinking.
+pub(super) fn is_thinking(source: Source) -> bool {
+    REASONING.contains(&source)
+}
+
+/// Whether a piece of this kind stands for an entry of logprobs.
+pub(super) const fn is_logprob(source: Source) -> bool {
+    matches!(
+        source,
+        Source::ContentLogprobs
+            | Source::ReasoningLogprobs
+            | Source::RefusalLogprobs
+            | Source::TopLogprob
+    )
+}
+
 const fn is_repeat(source: Source) -> bool {
     matches!(
         source,
@@ -630,6 +708,7 @@ const fn is_repeat(source: Source) -> bool {
             | Source::CumulativeContent
             | Source::RepeatedKey
             | Source::TopLogprob
+            | Source::Transcript
             | Source::Beside
     )
 }

@@ -5,18 +5,14 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use bytes::Bytes;
-
 use crate::{
     channel::Channel,
+    dialect::chunk::Array,
     record::{HoldReason, UnscannedReason},
     wire::Frame,
 };
 
-use super::{
-    choice::{Choice, Leaf, Shows},
-    redaction,
-};
+use super::choice::{CONTENT, Choice, Leaf, Shows};
 
 /// A frame that waits, and what it carries.
 #[derive(Debug)]
@@ -25,15 +21,17 @@ pub(super) struct HeldFrame {
     pub(super) arrived: Instant,
     /// Where it shows text.
     pub(super) leaves: Vec<Leaf>,
-    /// Arrays of logprob entries: their place in the payload, and which leaves are their entries.
-    pub(super) arrays: Vec<redaction::Array>,
+    /// Arrays of logprob entries.
+    pub(super) arrays: Vec<Array>,
     /// Choices that it names, by position, and whether it says that they are finished.
     pub(super) names: Vec<(usize, bool)>,
+    /// Choices, by position, whose thinking it signs.
+    pub(super) signs: Vec<usize>,
     /// Bytes of it that nobody has read.
     pub(super) unscanned: Vec<(Option<Channel>, UnscannedReason, u64)>,
     /// It tells the usage and names no choice.
     pub(super) tells_usage: bool,
-    /// Why it has waited, once it has.
+    /// Why it has waited, or would have, had it waited.
     pub(super) waited_for: Option<HoldReason>,
 }
 
@@ -42,6 +40,8 @@ pub(super) struct HeldFrame {
 pub(super) struct HoldBack {
     frames: VecDeque<HeldFrame>,
     bytes: usize,
+    /// Why the first frame last waited, and with it all behind it.
+    waits_for: Option<HoldReason>,
 }
 
 // === impl HoldBack ===
@@ -57,6 +57,7 @@ impl HoldBack {
         let front = self.frames.front_mut()?;
         if let Some(reason) = front.waits_for(choices) {
             front.waited_for = Some(reason);
+            self.waits_for = Some(reason);
             return None;
         }
         self.pop()
@@ -64,8 +65,9 @@ impl HoldBack {
 
     /// Takes the first frame whatever is open.
     pub(super) fn pop(&mut self) -> Option<HeldFrame> {
-        let frame = self.frames.pop_front()?;
+        let mut frame = self.frames.pop_front()?;
         self.bytes -= frame.frame.raw.len();
+        frame.waited_for = frame.waited_for.or(self.waits_for);
         Some(frame)
     }
 
@@ -97,6 +99,7 @@ impl HeldFrame {
             leaves: Vec::new(),
             arrays: Vec::new(),
             names: Vec::new(),
+            signs: Vec::new(),
             unscanned: Vec::new(),
             tells_usage: false,
             waited_for: None,
@@ -112,21 +115,23 @@ impl HeldFrame {
             if !open && span.end <= choice.watermark(*source) {
                 return None;
             }
-            let in_tag = *source == super::choice::CONTENT && span.end > choice.tags.watermark();
-            Some(match (open, in_tag) {
-                (true, _) => HoldReason::ToolCall,
-                (false, true) => HoldReason::Tag,
-                (false, false) => HoldReason::Rules,
+            let undecided = choice.undecided_from().is_some_and(|from| from < span.end);
+            let in_tag = *source == CONTENT && span.end > choice.tags.watermark();
+            Some(if open {
+                HoldReason::ToolCall
+            } else if *source == CONTENT && undecided {
+                HoldReason::Undecided
+            } else if in_tag {
+                HoldReason::Tag
+            } else {
+                HoldReason::Rules
             })
         })
     }
 
-    /// The frame's bytes with all that is to be masked masked; `None` where that cannot be done.
-    pub(super) fn bytes(&self, choices: &[Choice]) -> Option<(Bytes, bool)> {
-        let edits = redaction::edits(&self.leaves, choices);
-        if edits.is_empty() {
-            return Some((self.frame.raw.clone(), false));
-        }
-        redaction::apply(&self.frame, &self.leaves, &self.arrays, &edits).map(|bytes| (bytes, true))
+    /// Whether it carries thinking that is encrypted, or signs some.
+    pub(super) fn tells_sealed_thinking(&self) -> bool {
+        let encrypted = |&(_, reason, _): &_| reason == UnscannedReason::Encrypted;
+        !self.signs.is_empty() || self.unscanned.iter().any(encrypted)
     }
 }

@@ -12,21 +12,22 @@ use crate::{
     channel::Channel,
     dialect::{
         Dialect, Endpoint,
-        chunk::{Chunk, Envelope, Opaque},
+        chunk::{Array, Chunk, Envelope, Opaque},
         openai_chat, refusal,
-        request::{Request, read_request, without_side_channels},
+        request::Request,
     },
-    policy::{Action, Mode, OnUnscanned, PromptBlock, SideChannels, Verdict},
+    policy::{Action, Mode, OnUnscanned},
     record::{ByteCounts, ExchangeReport, HoldReason, Progress, UnscannedReason},
-    wire::{Frame, Framer, Framing, Payload, sniff},
+    wire::{Frame, Framer, Framing, Payload, is_event_stream, sniff},
 };
 
 use super::{
     choice::{Choice, Leaf, Reading, Shows},
-    effect::{BodyEnd, Delivery, Effect, Identity, LocalResponse, RequestDecision, ResponseHead},
+    effect::{BodyEnd, Delivery, Effect, Identity, LocalResponse, ResponseHead},
     hold_back::{HeldFrame, HoldBack},
-    plan::{Label, OnDeadline, Plan},
-    redaction, report,
+    plan::{OnDeadline, Plan},
+    redaction::{self, Edited, Editing},
+    report,
     text_stream::TextStream,
 };
 
@@ -47,9 +48,11 @@ pub struct Session {
     pub(super) keep: Keep,
     identity: Identity,
     pub(super) model: Option<String>,
-    wants_usage: bool,
+    pub(super) wants_usage: bool,
     pub(super) prompt: Option<TextStream>,
     delivery: Delivery,
+    /// When the first bytes of a body that is delivered whole came, and how many have come.
+    gathered: Option<(Instant, u64)>,
     content_type: Option<String>,
     body: Body,
     pub(super) dialect: Dialect,
@@ -105,6 +108,7 @@ impl Session {
             wants_usage: false,
             prompt: None,
             delivery: Delivery::AsRead,
+            gathered: None,
             content_type: None,
             body: Body::Sniffing(BytesMut::new()),
             dialect: endpoint.map_or(Dialect::Unknown, Endpoint::dialect),
@@ -134,159 +138,8 @@ impl Session {
         self
     }
 
-    fn plan(&self) -> &Arc<Plan> {
+    pub(super) fn plan(&self) -> &Arc<Plan> {
         &self.reading.plan
-    }
-
-    // --- the request ---
-
-    /// Reads the request's body and decides what becomes of it.
-    pub fn on_request(&mut self, body: Bytes) -> RequestDecision {
-        let Ok(text) = std::str::from_utf8(&body) else {
-            return self.unreadable_request(body, UnscannedReason::Encoding);
-        };
-        let whole_prompt = self.plan().settings().whole_prompt;
-        let endpoint = self.endpoint.unwrap_or(Endpoint::ChatCompletions);
-        let request = read_request(endpoint, text, whole_prompt);
-        if !request.known {
-            return self.unreadable_request(body, UnscannedReason::Shape);
-        }
-        self.model = request.model.as_deref().map(str::to_owned);
-        self.wants_usage = request.include_usage;
-        self.read_prompt(&request);
-        if self.prompt_is_blocked() {
-            self.action = Action::Block;
-            return RequestDecision::Respond(self.prompt_refusal(request.stream));
-        }
-        self.decide_side_channels(&request, text, &body)
-    }
-
-    fn read_prompt(&mut self, request: &Request<'_>) {
-        for (reason, bytes) in [
-            (UnscannedReason::Media, request.media_bytes),
-            (UnscannedReason::Field, request.opaque_bytes),
-        ] {
-            if bytes > 0 {
-                self.note_unscanned(Some(Channel::Prompt), reason, bytes as u64);
-            }
-        }
-        let mut prompt = self.reading.text(Label::Known(Channel::Prompt), false);
-        for (position, text) in request.texts.iter().enumerate() {
-            if position > 0 {
-                self.reading.push(&mut prompt, "\n");
-            }
-            self.reading.push(&mut prompt, text);
-        }
-        self.reading.pause(&mut prompt);
-        self.prompt = Some(prompt);
-    }
-
-    fn prompt_is_blocked(&self) -> bool {
-        // A prompt cannot be masked without changing what was asked: a redaction blocks it.
-        let carried_out = [Verdict::Block, Verdict::Redact];
-        self.prompt.as_ref().is_some_and(|prompt| {
-            prompt
-                .found
-                .iter()
-                .any(|found| carried_out.iter().any(|&verdict| found.carries_out(verdict)))
-        })
-    }
-
-    fn decide_side_channels(
-        &self,
-        request: &Request<'_>,
-        text: &str,
-        body: &Bytes,
-    ) -> RequestDecision {
-        if request.side_channels.is_empty() || !self.plan().enforces_responses() {
-            return RequestDecision::Forward(body.clone());
-        }
-        match self.plan().policy().side_channels {
-            SideChannels::Allow => RequestDecision::Forward(body.clone()),
-            SideChannels::Strip => RequestDecision::Forward(without_side_channels(text).into()),
-            SideChannels::Refuse => {
-                let names = request.side_channels.join(", ");
-                let message = format!("not allowed by a safety policy: {names}");
-                let param = request.side_channels.first().copied();
-                RequestDecision::Respond(json_response(
-                    400,
-                    refusal::error_body(
-                        &message,
-                        "invalid_request_error",
-                        param,
-                        "unsupported_parameter",
-                    ),
-                ))
-            }
-        }
-    }
-
-    fn unreadable_request(&mut self, body: Bytes, reason: UnscannedReason) -> RequestDecision {
-        match self.on_request_unscanned(reason, body.len() as u64) {
-            Some(response) => RequestDecision::Respond(response),
-            None => RequestDecision::Forward(body),
-        }
-    }
-
-    /// Notes a request body of `bytes` bytes that cannot be inspected; answers it where policy blocks that.
-    pub fn on_request_unscanned(
-        &mut self,
-        reason: UnscannedReason,
-        bytes: u64,
-    ) -> Option<LocalResponse> {
-        let policy = self.plan().policy();
-        let blocks =
-            policy.may_enforce(Channel::Prompt) && policy.on_unscanned == OnUnscanned::Block;
-        if !blocks {
-            self.note_unscanned(Some(Channel::Prompt), reason, bytes);
-            return None;
-        }
-        self.action = Action::FailClosed;
-        let (status, message, code) = match reason {
-            UnscannedReason::BodyTooLarge => {
-                (413, "the request body is too large to be inspected", "request_too_large")
-            }
-            UnscannedReason::Encoding => {
-                (415, "the request body's encoding is not supported", "unsupported_encoding")
-            }
-            _ => (
-                400,
-                "the request body is not a completion request in JSON",
-                "invalid_request_body",
-            ),
-        };
-        Some(json_response(
-            status,
-            refusal::error_body(message, "invalid_request_error", None, code),
-        ))
-    }
-
-    fn prompt_refusal(&self, stream: bool) -> LocalResponse {
-        let dialect = self.dialect;
-        match (self.plan().policy().prompt_block, stream) {
-            (PromptBlock::Status400, _) => {
-                let param =
-                    if dialect == Dialect::OpenAiCompletions { "prompt" } else { "messages" };
-                let notice = self.plan().notice();
-                let body = refusal::error_body(
-                    notice,
-                    "invalid_request_error",
-                    Some(param),
-                    "content_policy_violation",
-                );
-                json_response(400, body)
-            }
-            (PromptBlock::Status200, true) => {
-                let notice = Some(self.plan().notice().to_owned());
-                let choice = refusal::ChoiceEnd { index: 0, role: true, close_tag: None, notice };
-                LocalResponse {
-                    status: 200,
-                    content_type: "text/event-stream",
-                    body: refusal::stream_end(dialect, &self.refusal_identity(), &[choice], None),
-                }
-            }
-            (PromptBlock::Status200, false) => json_response(200, self.whole_refusal()),
-        }
     }
 
     // --- the response ---
@@ -301,9 +154,7 @@ impl Session {
             self.unreadable = true;
         }
         if good && self.plan().enforces_responses() {
-            let events = head.content_type.as_deref().is_some_and(|value| {
-                value.trim_start().to_ascii_lowercase().starts_with("text/event-stream")
-            });
+            let events = head.content_type.as_deref().is_some_and(is_event_stream);
             self.delivery = if events { Delivery::Held } else { Delivery::Whole };
             self.reading.holding = true;
         }
@@ -314,6 +165,10 @@ impl Session {
     pub fn on_chunk(&mut self, now: Instant, chunk: Bytes) {
         if self.ended {
             return;
+        }
+        if self.delivery == Delivery::Whole {
+            let (_, bytes) = self.gathered.get_or_insert((now, 0));
+            *bytes += chunk.len() as u64;
         }
         match &mut self.body {
             Body::Sniffing(head) => {
@@ -365,8 +220,21 @@ impl Session {
             self.effects.clear();
         } else {
             self.act(now);
+            self.note_whole_body_released(now);
         }
         self.ended = true;
+    }
+
+    /// Notes how long a body that is delivered whole, and now is, had waited.
+    fn note_whole_body_released(&mut self, now: Instant) {
+        if !self.ended
+            && let Some((since, _)) = self.gathered
+        {
+            let waited = now.saturating_duration_since(since);
+            if !waited.is_zero() {
+                self.holds.push((HoldReason::Body, waited));
+            }
+        }
     }
 
     /// Reads a trace instead of a wire: its texts, whole.
@@ -408,6 +276,12 @@ impl Session {
         waits_for_a_detector.then(|| since + self.plan().settings().hold.deadline)
     }
 
+    /// Whether anything is held.
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        !self.ended && (self.gathered.is_some() || self.hold.bytes() > 0)
+    }
+
     /// What has changed since the last call.
     pub fn take_progress(&mut self) -> Progress {
         let now = report::totals(self, self.delivery == Delivery::AsRead);
@@ -416,8 +290,12 @@ impl Session {
         let first_text =
             !self.first_text_told && self.choices.iter().any(|choice| !choice.texts.is_empty());
         self.first_text_told |= first_text;
-        let held =
-            self.hold.front(&self.choices).map(|(reason, _)| (reason, self.hold.bytes() as u64));
+        let held = match self.gathered {
+            Some((_, bytes)) => (!self.ended).then_some((HoldReason::Body, bytes)),
+            None => {
+                self.hold.front(&self.choices).map(|(reason, _)| (reason, self.hold.bytes() as u64))
+            }
+        };
         Progress {
             bytes,
             findings: report::new_findings(self),
@@ -542,18 +420,7 @@ impl Session {
             }
         }
         if self.reading.holding {
-            carries.arrays.extend(chunk.arrays.iter().map(|(json, entries)| {
-                redaction::Array {
-                    json: json.clone(),
-                    entries: chunk
-                        .pieces
-                        .get(entries.clone())
-                        .unwrap_or_default()
-                        .iter()
-                        .map(|piece| piece.json.clone())
-                        .collect(),
-                }
-            }));
+            carries.arrays.clone_from(&chunk.arrays);
         }
         if chunk.done {
             self.done = true;
@@ -578,6 +445,8 @@ impl Session {
 
     fn note_opaque(&mut self, index: u32, kind: Opaque, bytes: usize, carries: &mut Carries) {
         let (channel, reason) = match kind {
+            // What it signs was read.
+            Opaque::Signature => return self.note_signature(index, carries),
             Opaque::Field => (None, UnscannedReason::Field),
             Opaque::Encrypted => (Some(Channel::Thinking), UnscannedReason::Encrypted),
             Opaque::Media => (Some(Channel::Answer), UnscannedReason::Media),
@@ -588,6 +457,16 @@ impl Session {
             && let Some(choice) = self.choices.get_mut(position)
         {
             choice.unjudged = true;
+            choice.encrypted |= kind == Opaque::Encrypted;
+        }
+    }
+
+    fn note_signature(&mut self, index: u32, carries: &mut Carries) {
+        if let Some(position) = self.choice(index)
+            && let Some(choice) = self.choices.get_mut(position)
+        {
+            choice.signed = true;
+            carries.signs.push(position);
         }
     }
 
@@ -627,8 +506,11 @@ impl Session {
 
     /// Notes what nobody has read of a frame that has left.
     fn note_passed(&mut self, unscanned: &[Unscanned]) {
+        let hides_thinking = self.reading.holding && self.plan().hides_thinking();
         for &(channel, reason, bytes) in unscanned {
-            self.note_unscanned(channel, reason, bytes);
+            if !(hides_thinking && reason == UnscannedReason::Encrypted) {
+                self.note_unscanned(channel, reason, bytes);
+            }
         }
     }
 
@@ -666,13 +548,23 @@ impl Session {
     }
 
     fn release(&mut self, now: Instant, held: &HeldFrame) {
-        let Some((bytes, redacted)) = held.bytes(&self.choices) else {
+        let edited = redaction::edited(held, &self.choices, self.editing());
+        let Some(edited) = edited.filter(|edited| self.leaves_signed_thinking_alone(held, edited))
+        else {
             // A text that must be masked and cannot be: nothing of it may leave.
             self.action = Action::Block;
             return self.stop();
         };
-        if redacted {
+        if edited.masked {
             self.action = self.action.max(Action::Redact);
+        }
+        if edited.hid {
+            self.action = self.action.max(Action::HideThinking);
+        }
+        for &position in &edited.altered_thinking {
+            if let Some(choice) = self.choices.get_mut(position) {
+                choice.altered_thinking = true;
+            }
         }
         for leaf in &held.leaves {
             if let Shows::Source { source, span } = &leaf.shows
@@ -682,19 +574,37 @@ impl Session {
                 source.released = source.released.max(span.end);
             }
         }
+        let Some(bytes) = edited.bytes else { return };
+        self.note_passed(&held.unscanned);
         for &(position, finished) in &held.names {
             if let Some(choice) = self.choices.get_mut(position) {
                 choice.named = true;
                 choice.finished |= finished;
             }
         }
-        self.note_passed(&held.unscanned);
         self.usage_sent |= held.tells_usage;
         let waited = now.saturating_duration_since(held.arrived);
-        if !waited.is_zero() {
+        if !waited.is_zero() && self.delivery == Delivery::Held {
             self.holds.push((held.waited_for.unwrap_or(HoldReason::Rules), waited));
         }
         self.effects.push_back(Effect::Forward(bytes));
+    }
+
+    fn editing(&self) -> Editing {
+        Editing {
+            mask: self.plan().policy().mask,
+            hides_thinking: self.plan().hides_thinking(),
+            whole: matches!(&self.body, Body::Framed(Framer::Whole(_))),
+        }
+    }
+
+    /// Whether no signature is sent for thinking that was altered.
+    fn leaves_signed_thinking_alone(&self, held: &HeldFrame, edited: &Edited) -> bool {
+        let choice = |position: &usize| self.choices.get(*position);
+        let mut altered = edited.altered_thinking.iter().filter_map(choice);
+        let mut signs = held.signs.iter().filter_map(choice);
+        self.plan().hides_thinking()
+            || !(altered.any(|choice| choice.signed) || signs.any(|choice| choice.altered_thinking))
     }
 
     /// Frames have waited too long, or are too many.
@@ -767,7 +677,7 @@ impl Session {
         refusal::stream_end(self.dialect, &self.refusal_identity(), &ends, usage)
     }
 
-    fn whole_refusal(&self) -> Bytes {
+    pub(super) fn whole_refusal(&self) -> Bytes {
         let mut indices: Vec<u32> = self.choices.iter().map(|choice| choice.index).collect();
         indices.sort_unstable();
         if indices.is_empty() {
@@ -782,14 +692,19 @@ impl Session {
         )
     }
 
-    fn refusal_identity(&self) -> refusal::Identity {
+    pub(super) fn refusal_identity(&self) -> refusal::Identity {
         let prefix = if self.dialect == Dialect::OpenAiCompletions { "cmpl-" } else { "chatcmpl-" };
         let id = format!("{prefix}{}", self.identity.id);
         let model = self.model.as_deref().unwrap_or_default();
         refusal::Identity::of(&self.envelope.borrow(), &id, self.identity.created, model)
     }
 
-    fn note_unscanned(&mut self, channel: Option<Channel>, reason: UnscannedReason, bytes: u64) {
+    pub(super) fn note_unscanned(
+        &mut self,
+        channel: Option<Channel>,
+        reason: UnscannedReason,
+        bytes: u64,
+    ) {
         *self.unscanned.entry((channel, reason)).or_default() += bytes;
     }
 
@@ -807,8 +722,9 @@ type Unscanned = (Option<Channel>, UnscannedReason, u64);
 #[derive(Debug, Default)]
 struct Carries {
     leaves: Vec<Leaf>,
-    arrays: Vec<redaction::Array>,
+    arrays: Vec<Array>,
     names: Vec<(usize, bool)>,
+    signs: Vec<usize>,
     unscanned: Vec<Unscanned>,
     tells_usage: bool,
 }
@@ -817,11 +733,12 @@ struct Carries {
 
 impl Carries {
     fn of(self, frame: Frame, arrived: Instant) -> HeldFrame {
-        let Self { leaves, arrays, names, unscanned, tells_usage } = self;
+        let Self { leaves, arrays, names, signs, unscanned, tells_usage } = self;
         HeldFrame {
             leaves,
             arrays,
             names,
+            signs,
             unscanned,
             tells_usage,
             ..HeldFrame::new(frame, arrived)
@@ -866,6 +783,6 @@ fn dialect_of(envelope: &Envelope<'_>) -> Dialect {
     }
 }
 
-fn json_response(status: u16, body: Bytes) -> LocalResponse {
+pub(super) fn json_response(status: u16, body: Bytes) -> LocalResponse {
     LocalResponse { status, content_type: "application/json", body }
 }

@@ -6,12 +6,13 @@
 //! | module | holds |
 //! |---|---|
 //! | `plan` | what the exchanges of a route share |
-//! | `machine` | [`Session`], the state machine |
+//! | `machine` | [`Session`], the state machine, and its response's half |
+//! | `request` | the request's half |
 //! | `choice` | one choice: which piece of a frame goes to which text |
 //! | `source` | a place that brings text, and how its bytes map to texts |
 //! | `text_stream` | one text with its matcher and findings |
 //! | `hold_back` | the queue of frames that wait (enforce mode) |
-//! | `redaction` | masks spans in a frame |
+//! | `redaction` | what becomes of a frame that leaves: masked spans, hidden thinking |
 //! | `report` | what the exchange has shown |
 
 mod choice;
@@ -21,6 +22,7 @@ mod machine;
 mod plan;
 mod redaction;
 mod report;
+mod request;
 mod seam;
 mod source;
 mod text_stream;

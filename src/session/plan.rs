@@ -177,6 +177,11 @@ impl Plan {
         self.settings.notice.as_deref().unwrap_or(DEFAULT_NOTICE)
     }
 
+    /// Whether the thinking is not delivered.
+    pub(super) fn hides_thinking(&self) -> bool {
+        self.policy.hides_thinking()
+    }
+
     pub(super) fn watch(&self, label: Label) -> &Arc<Watch> {
         let [prompt, thinking, answer, tool_call, refusal, undecided] = &self.watches;
         match label {

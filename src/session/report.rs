@@ -47,18 +47,24 @@ pub(super) fn report(session: &Session, as_read: bool) -> ExchangeReport {
         prompt_findings,
         verdict,
         action: session.action,
-        would: would(session.action, verdict),
+        would: would(session, verdict),
         bytes: totals(session, as_read),
         usage: session.usage.clone(),
     }
 }
 
 /// What enforcement would have done.
-fn would(action: Action, verdict: Verdict) -> Action {
-    match (action, verdict) {
-        (Action::Forward, Verdict::Block) => Action::Block,
-        (Action::Forward, Verdict::Redact) => Action::Redact,
-        (action, _) => action,
+fn would(session: &Session, verdict: Verdict) -> Action {
+    if session.action != Action::Forward {
+        return session.action;
+    }
+    let thinks = session.choices.iter().any(Choice::has_thinking);
+    let hides = session.reading.plan.policy().hide_thinking && thinks;
+    match verdict {
+        Verdict::Block => Action::Block,
+        _ if hides => Action::HideThinking,
+        Verdict::Redact => Action::Redact,
+        Verdict::Pass | Verdict::Flag => Action::Forward,
     }
 }
 
@@ -320,6 +326,8 @@ pub(super) fn totals(session: &Session, as_read: bool) -> ByteCounts {
         let sent = session.action != Action::Block || !session.choices.is_empty();
         count(Channel::Prompt, prompt.bytes(), if sent { prompt.bytes() } else { 0 });
     }
+    // What was let go undecided may have been thinking.
+    let hidden = plan.hides_thinking() && session.action != Action::FailOpen;
     for choice in &session.choices {
         for source in &choice.sources {
             for run in source.runs() {
@@ -328,9 +336,13 @@ pub(super) fn totals(session: &Session, as_read: bool) -> ByteCounts {
                 else {
                     continue;
                 };
-                let released =
-                    if as_read { run.length } else { overlap(run.at, run.length, source.released) };
-                count(text.label.channel(), run.length, released);
+                let channel = text.label.channel();
+                let released = match channel {
+                    _ if as_read => run.length,
+                    Channel::Thinking if hidden => 0,
+                    _ => overlap(run.at, run.length, source.released),
+                };
+                count(channel, run.length, released);
             }
         }
     }

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-pub use sniff::{Framing, NeitherEventsNorJson, sniff};
+pub use sniff::{Framing, NeitherEventsNorJson, is_event_stream, sniff};
 pub use sse::SseFramer;
 pub use whole::WholeFramer;
 

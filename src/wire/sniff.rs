@@ -14,15 +14,20 @@ const ENOUGH: usize = 64;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// Whether a content type is that of server-sent events, whatever its parameters.
+#[must_use]
+pub fn is_event_stream(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case("text/event-stream")
+}
+
 /// The framing of a body that begins with `head`: `Ok(None)` while more bytes are needed,
 /// `Err(())` when it is neither events nor JSON.
 pub fn sniff(
     content_type: Option<&str>,
     head: &[u8],
 ) -> Result<Option<Framing>, NeitherEventsNorJson> {
-    let declared_events = content_type.is_some_and(|value| {
-        value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
-    });
+    let declared_events = content_type.is_some_and(is_event_stream);
     if BYTE_ORDER_MARK.starts_with(head) {
         return Ok(None);
     }

@@ -3,7 +3,7 @@ use std::{fs, time::Duration};
 use thinkgate::{
     channel::Channel,
     config::{Config, Node, Origin, Value, from_environment, from_flag, from_yaml, known_keys},
-    policy::Mode,
+    policy::{Mask, Mode},
 };
 
 fn text(value: &str) -> Value {
@@ -149,10 +149,10 @@ fn unknown_variables_are_told_by_name() {
 fn routes_take_over_what_they_do_not_say() {
     let yaml = "upstream: http://x/base/
 mode: enforce
-policy: {notice: stop, severity: {low: block}}
+policy: {notice: stop, severity: {low: block}, mask: blocks, hide_thinking: true}
 routes:
   - {name: a, path: /a/, mode: off}
-  - {name: b, path: /a/b, policy: {notice: halt}}
+  - {name: b, path: /a/b, policy: {notice: halt, hide_thinking: false}}
   - {name: c, path: /, upstream: https://y, thinking: open}
 ";
     let config = Config::read(from_yaml("c.yaml", yaml).unwrap()).unwrap();
@@ -162,6 +162,8 @@ routes:
     assert_eq!((a.policy.mode, a.notice.as_str()), (Mode::Off, "stop"));
     assert_eq!((b.policy.mode, b.notice.as_str()), (Mode::Enforce, "halt"));
     assert_eq!(b.policy.severity.len(), 1);
+    assert_eq!((b.policy.mask, b.policy.hide_thinking), (Mask::Blocks, false));
+    assert_eq!((c.policy.mask, c.policy.hide_thinking), (Mask::Blocks, true));
     assert_eq!(c.upstream.to_string(), "https://y");
     assert_eq!(a.upstream.to_string(), "http://x/base");
 }

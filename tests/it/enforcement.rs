@@ -1,6 +1,6 @@
 use std::io::Write;
 
-use crate::support::{Gate, Script, Upstream};
+use crate::support::{Gate, Script, Signal, Upstream, soon};
 
 const EVENTS: &str = ": ping\n\ndata: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hello\"}}]}\n\ndata: [DONE]\n\n";
 const WHOLE: &str = "{\"id\":\"1\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"hello\"}}]}";
@@ -238,4 +238,90 @@ async fn a_blocked_prompt_never_reaches_the_upstream_and_shadow_lets_it_pass() {
     assert_eq!(client.response().await.text(), WHOLE);
     let finding = r#"findings_total{category="privacy_confidentiality",channel="prompt",detector="rules",severity="high"}"#;
     assert_eq!(gate.metric(finding).await, Some(1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_that_waits_too_long_ends_the_stream_or_is_let_go() {
+    let held = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"the fal\"}}]}\n\n";
+    for (on_deadline, action) in [("block", "fail_closed"), ("release", "fail_open")] {
+        let release = Signal::new();
+        let script =
+            Script::stream().chunk(held).wait(&release).chunk("data: [DONE]\n\n").end().close();
+        let upstream = Upstream::start(script).await;
+        let hold = format!("hold: {{deadline: 20ms, on_deadline: {on_deadline}}}");
+        let gate = enforcing(&upstream, &hold).await;
+        let mut client = gate.client().await;
+        client.chat().await;
+        // The upstream says nothing more until the deadline has passed.
+        let end = if on_deadline == "block" { "content_filter" } else { "the fal" };
+        client.until(end).await;
+        release.give();
+        client.until("data: [DONE]").await;
+        drop(client);
+        gate.is_as_at_the_start(upstream.address).await;
+        let done = format!(r#"actions_total{{action="{action}",mode="enforce"}}"#);
+        assert_eq!(gate.metric(&done).await, Some(1.0));
+        let let_go = f64::from(u8::from(on_deadline == "release"));
+        assert_eq!(gate.metric(r#"hold_seconds_count{why="rules"}"#).await, Some(let_go));
+        assert_eq!(gate.metric(r#"held_bytes{why="rules"}"#).await, Some(0.0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_sees_what_is_held_and_that_nothing_is_left() {
+    let held = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"the fal\"}}]}\n\n";
+    // The figures are told now and then; a stream that stalls right behind one such time is told all the same.
+    let script = Script::stream().chunk(EVENTS).chunk(held).until_peer_closes();
+    let upstream = Upstream::start(script).await;
+    let gate = enforcing(&upstream, "").await;
+    let series = r#"held_bytes{why="rules"}"#;
+    let mut client = gate.client().await;
+    client.chat().await;
+    client.until("\r\n\r\n").await;
+    soon("what is held", async {
+        while gate.metric(series).await == Some(0.0) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(gate.metric(series).await, Some(f64::from(u16::try_from(held.len()).unwrap())));
+    drop(client);
+    gate.is_as_at_the_start(upstream.address).await;
+    assert_eq!(gate.metric(series).await, Some(0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hidden_thinking_is_read_and_recorded_but_not_delivered() {
+    let thought =
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"reasoning\":\"a secret thought\"}}]}\n\n";
+    let folder = tempfile::tempdir().unwrap();
+    for (mode, delivered, action, would) in [
+        ("enforce", EVENTS.to_owned(), "hide_thinking", "hide_thinking"),
+        ("shadow", format!("{thought}{EVENTS}"), "forward", "hide_thinking"),
+    ] {
+        let script = Script::stream().chunk(thought).chunk(EVENTS).end().close();
+        let upstream = Upstream::start(script).await;
+        let file = folder.path().join(mode);
+        let more = format!(
+            "mode: {mode}\npolicy: {{hide_thinking: true}}\naudit: {{file: {}}}",
+            file.display()
+        );
+        let gate = Gate::configured(&upstream.url(), &more).await;
+        let mut client = gate.client().await;
+        client.chat().await;
+        assert_eq!(client.response().await.text(), delivered);
+        let done = format!(r#"actions_total{{action="{action}",mode="{mode}"}}"#);
+        drop(client);
+        gate.is_as_at_the_start(upstream.address).await;
+        assert_eq!(gate.metric(&done).await, Some(1.0));
+        assert_eq!(gate.metric(r#"scanned_bytes_total{channel="thinking"}"#).await, Some(16.0));
+        let released = if mode == "shadow" { 16.0 } else { 0.0 };
+        let series = r#"released_bytes_total{channel="thinking"}"#;
+        assert_eq!(gate.metric(series).await, Some(released));
+        gate.drain().await;
+        let line: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        assert_eq!((line["action"].as_str(), line["would"].as_str()), (Some(action), Some(would)));
+        assert_eq!(line["choices"][0]["thinking"]["chars"], 16);
+    }
 }

@@ -13,10 +13,10 @@ use std::{
 use bytes::Bytes;
 use serde_json::Value;
 use thinkgate::{
-    policy::Policy,
+    policy::{Mode, Policy},
     record::ExchangeReport,
     rules::RuleSet,
-    session::{BodyEnd, Identity, Keep, Plan, ResponseHead, Session, Settings},
+    session::{BodyEnd, Effect, Hold, Identity, Keep, Plan, ResponseHead, Session, Settings},
 };
 
 use crate::support::{Gate, Script, Upstream};
@@ -194,6 +194,72 @@ async fn comes_out_byte_identical_in_enforce_mode_where_nothing_matches() {
         assert!(response.complete, "{}", recording.path.display());
         assert!(response.body == recording.body, "{}", recording.path.display());
     }
+}
+
+/// What a client gets of the body where the thinking is hidden.
+fn hidden(now: Instant, recording: &Recording, cuts: &[usize]) -> Bytes {
+    let policy = Policy { mode: Mode::Enforce, hide_thinking: true, ..Policy::default() };
+    let hold = Hold { max_bytes: usize::MAX, ..Hold::default() };
+    let settings = Settings { hold, ..Settings::default() };
+    let plan = Arc::new(Plan::new(Arc::new(RuleSet::empty()), policy, settings));
+    let mut session = Session::new(plan, None, Identity::default());
+    let whole = recording.path.extension().is_some_and(|end| end == "json");
+    let content_type = if whole { "application/json" } else { "text/event-stream" };
+    session.on_response(&ResponseHead {
+        status: 200,
+        content_type: Some(content_type.to_owned()),
+        undecodable: false,
+    });
+    let mut delivered = Vec::new();
+    let mut take = |session: &mut Session| {
+        while let Some(effect) = session.next_effect() {
+            let Effect::Forward(bytes) = effect else { panic!("ended: {effect:?}") };
+            delivered.extend_from_slice(&bytes);
+        }
+    };
+    let mut begin = 0;
+    for end in cuts.iter().copied().chain([recording.body.len()]) {
+        session.on_chunk(now, recording.body.slice(begin..end));
+        take(&mut session);
+        begin = end;
+    }
+    session.on_end(now, BodyEnd::Complete);
+    take(&mut session);
+    delivered.into()
+}
+
+#[test]
+fn hides_all_thinking_and_keeps_the_answer() {
+    let (plan, now) = (plan(), now());
+    let mut with_thinking = 0;
+    for recording in recordings(|dialect| !NATIVE.contains(&dialect)) {
+        let name = recording.path.display();
+        let mut state = 5;
+        let mut cuts: Vec<usize> =
+            (0..30).map(|_| next(&mut state) % recording.body.len()).collect();
+        cuts.sort_unstable();
+        let delivered = hidden(now, &recording, &cuts);
+        assert_eq!(delivered, hidden(now, &recording, &[]), "{name}");
+        let said = |(index, _, answer, refusal, calls): Texts| {
+            let says = !(answer.is_empty() && refusal.is_empty() && calls.is_empty());
+            says.then_some((index, String::new(), answer, refusal, calls))
+        };
+        let told = expected(&recording);
+        let thinks = told.iter().any(|(_, thinking, ..)| !thinking.is_empty());
+        with_thinking += usize::from(thinks);
+        let report = read(&plan, now, &delivered, &[]);
+        let left: Vec<Texts> = told.into_iter().filter_map(said).collect();
+        let read: Vec<Texts> =
+            texts(&report).into_iter().filter(|texts| said(texts.clone()).is_some()).collect();
+        assert_eq!(read, left, "{name}");
+        assert!(texts(&report).iter().all(|(_, thinking, ..)| thinking.is_empty()), "{name}");
+        // Encrypted thinking has no text, and logprobs may tell of thinking that was empty.
+        let body = String::from_utf8_lossy(&recording.body);
+        if !thinks && !["reasoning", "think"].iter().any(|word| body.contains(word)) {
+            assert_eq!(delivered, recording.body, "{name}");
+        }
+    }
+    assert!(with_thinking > 5);
 }
 
 #[test]

@@ -1,5 +1,10 @@
 //! The session as a whole: what leaves, when, and how it ends.
 
+mod hiding;
+mod hold_back;
+mod waiting;
+mod redaction;
+
 use std::{
     fmt::Write as _,
     sync::Arc,

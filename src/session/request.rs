@@ -1,0 +1,170 @@
+//! The request's half of a session: the prompt is read, and what becomes of the request is decided.
+
+use bytes::Bytes;
+
+use crate::{
+    channel::Channel,
+    dialect::{
+        Dialect, Endpoint, refusal,
+        request::{Request, read_request, without_side_channels},
+    },
+    policy::{Action, OnUnscanned, PromptBlock, SideChannels, Verdict},
+    record::UnscannedReason,
+};
+
+use super::{
+    effect::{LocalResponse, RequestDecision},
+    machine::{Session, json_response},
+    plan::Label,
+};
+
+impl Session {
+    /// Reads the request's body and decides what becomes of it.
+    pub fn on_request(&mut self, body: Bytes) -> RequestDecision {
+        let Ok(text) = std::str::from_utf8(&body) else {
+            return self.unreadable_request(body, UnscannedReason::Encoding);
+        };
+        let whole_prompt = self.plan().settings().whole_prompt;
+        let endpoint = self.endpoint.unwrap_or(Endpoint::ChatCompletions);
+        let request = read_request(endpoint, text, whole_prompt);
+        if !request.known {
+            return self.unreadable_request(body, UnscannedReason::Shape);
+        }
+        self.model = request.model.as_deref().map(str::to_owned);
+        self.wants_usage = request.include_usage;
+        self.read_prompt(&request);
+        if self.prompt_is_blocked() {
+            self.action = Action::Block;
+            return RequestDecision::Respond(self.prompt_refusal(request.stream));
+        }
+        self.decide_side_channels(&request, text, &body)
+    }
+
+    pub(super) fn read_prompt(&mut self, request: &Request<'_>) {
+        for (reason, bytes) in [
+            (UnscannedReason::Media, request.media_bytes),
+            (UnscannedReason::Field, request.opaque_bytes),
+        ] {
+            if bytes > 0 {
+                self.note_unscanned(Some(Channel::Prompt), reason, bytes as u64);
+            }
+        }
+        let mut prompt = self.reading.text(Label::Known(Channel::Prompt), false);
+        for (position, text) in request.texts.iter().enumerate() {
+            if position > 0 {
+                self.reading.push(&mut prompt, "\n");
+            }
+            self.reading.push(&mut prompt, text);
+        }
+        self.reading.pause(&mut prompt);
+        self.prompt = Some(prompt);
+    }
+
+    fn prompt_is_blocked(&self) -> bool {
+        // A prompt cannot be masked without changing what was asked: a redaction blocks it.
+        let carried_out = [Verdict::Block, Verdict::Redact];
+        self.prompt.as_ref().is_some_and(|prompt| {
+            prompt
+                .found
+                .iter()
+                .any(|found| carried_out.iter().any(|&verdict| found.carries_out(verdict)))
+        })
+    }
+
+    fn decide_side_channels(
+        &self,
+        request: &Request<'_>,
+        text: &str,
+        body: &Bytes,
+    ) -> RequestDecision {
+        if request.side_channels.is_empty() || !self.plan().enforces_responses() {
+            return RequestDecision::Forward(body.clone());
+        }
+        match self.plan().policy().side_channels {
+            SideChannels::Allow => RequestDecision::Forward(body.clone()),
+            SideChannels::Strip => RequestDecision::Forward(without_side_channels(text).into()),
+            SideChannels::Refuse => {
+                let names = request.side_channels.join(", ");
+                let message = format!("not allowed by a safety policy: {names}");
+                let param = request.side_channels.first().copied();
+                RequestDecision::Respond(json_response(
+                    400,
+                    refusal::error_body(
+                        &message,
+                        "invalid_request_error",
+                        param,
+                        "unsupported_parameter",
+                    ),
+                ))
+            }
+        }
+    }
+
+    fn unreadable_request(&mut self, body: Bytes, reason: UnscannedReason) -> RequestDecision {
+        match self.on_request_unscanned(reason, body.len() as u64) {
+            Some(response) => RequestDecision::Respond(response),
+            None => RequestDecision::Forward(body),
+        }
+    }
+
+    /// Notes a request body of `bytes` bytes that cannot be inspected; answers it where policy blocks that.
+    pub fn on_request_unscanned(
+        &mut self,
+        reason: UnscannedReason,
+        bytes: u64,
+    ) -> Option<LocalResponse> {
+        let policy = self.plan().policy();
+        let blocks =
+            policy.may_enforce(Channel::Prompt) && policy.on_unscanned == OnUnscanned::Block;
+        if !blocks {
+            self.note_unscanned(Some(Channel::Prompt), reason, bytes);
+            return None;
+        }
+        self.action = Action::FailClosed;
+        let (status, message, code) = match reason {
+            UnscannedReason::BodyTooLarge => {
+                (413, "the request body is too large to be inspected", "request_too_large")
+            }
+            UnscannedReason::Encoding => {
+                (415, "the request body's encoding is not supported", "unsupported_encoding")
+            }
+            _ => (
+                400,
+                "the request body is not a completion request in JSON",
+                "invalid_request_body",
+            ),
+        };
+        Some(json_response(
+            status,
+            refusal::error_body(message, "invalid_request_error", None, code),
+        ))
+    }
+
+    fn prompt_refusal(&self, stream: bool) -> LocalResponse {
+        let dialect = self.dialect;
+        match (self.plan().policy().prompt_block, stream) {
+            (PromptBlock::Status400, _) => {
+                let param =
+                    if dialect == Dialect::OpenAiCompletions { "prompt" } else { "messages" };
+                let notice = self.plan().notice();
+                let body = refusal::error_body(
+                    notice,
+                    "invalid_request_error",
+                    Some(param),
+                    "content_policy_violation",
+                );
+                json_response(400, body)
+            }
+            (PromptBlock::Status200, true) => {
+                let notice = Some(self.plan().notice().to_owned());
+                let choice = refusal::ChoiceEnd { index: 0, role: true, close_tag: None, notice };
+                LocalResponse {
+                    status: 200,
+                    content_type: "text/event-stream",
+                    body: refusal::stream_end(dialect, &self.refusal_identity(), &[choice], None),
+                }
+            }
+            (PromptBlock::Status200, false) => json_response(200, self.whole_refusal()),
+        }
+    }
+}
