@@ -313,6 +313,8 @@ impl Compiler {
                 }
                 _ => pattern.bound,
             };
+            // What is judged is read again once the match is over, a character after its end at most.
+            let reach = if pattern.checks.is_empty() { reach } else { pattern.bound + 4 };
             for folded in triggers.into_iter().flat_map(|triggers| triggers.literals) {
                 let literal = Literal { folded, edges: Edges::Anywhere };
                 let role = Role::Trigger { regex: number };

@@ -9,6 +9,7 @@
 //! | [`compile`] | packs → [`RuleSet`], the automata that all texts share |
 //! | [`watch`] | which rules watch a text, and which of them may redact or block there |
 //! | [`stream_matcher`] | the state carried along one text |
+//! | [`validators`] | check digits and randomness of what a regex has matched |
 //! | [`mod@examples`], [`mod@lint`] | what `thinkgate rules test` says of a set |
 //! | [`builtin`] | the packs inside the binary |
 
@@ -23,6 +24,7 @@ mod literals;
 pub mod pack;
 mod patterns;
 pub mod stream_matcher;
+pub mod validators;
 pub mod watch;
 mod yaml;
 
@@ -33,6 +35,7 @@ pub use compile::{Rule, RuleIndex, RuleSet};
 pub use lint::{LintNote, lint};
 pub use pack::{Examples, Pack, PackError, PackSource};
 pub use stream_matcher::{RuleMatch, StreamMatcher};
+pub use validators::Validator;
 pub use watch::Watch;
 
 /// A kind of harm. The set is closed: reports and metrics of every deployment can be compared.

@@ -11,6 +11,7 @@ use crate::channel::Channel;
 use crate::text::fold::fold;
 
 use super::patterns::{self, Pattern};
+use super::validators::{Checks, MAX_ENTROPY};
 use super::yaml::{self, Node, Value};
 use super::{Category, Kind, RuleAction, Severity};
 
@@ -142,6 +143,10 @@ pub(super) enum Edges {
     /// `word: false`
     Anywhere,
 }
+
+/// The keys of a pattern.
+pub(super) const PATTERN_KEYS: &[&str] =
+    &["literal", "literals_file", "word", "regex", "bound", "validator", "entropy", "near"];
 
 /// The longest literal, in bytes of folded text.
 pub(super) const MAX_LITERAL: usize = 1024;
@@ -352,8 +357,7 @@ impl Reader<'_> {
 
     /// Reads one entry: a literal, a file of them, a regex, or words near each other.
     fn pattern(&mut self, node: &Node, key: &'static str, into: &mut Vec<Placed<PatternSpec>>) {
-        let keys = ["literal", "literals_file", "word", "regex", "bound", "near"];
-        let Some(fields) = self.fields(node, Some(key), &keys) else { return };
+        let Some(fields) = self.fields(node, Some(key), PATTERN_KEYS) else { return };
         let main: Vec<&str> = ["literal", "literals_file", "regex", "near"]
             .into_iter()
             .filter(|key| fields.value(key).is_some())
@@ -365,13 +369,20 @@ impl Reader<'_> {
         let Some(value) = fields.value(main) else { return };
         let takes: &[&str] = match *main {
             "literal" | "literals_file" => &["word"],
-            "regex" => &["bound"],
+            // Any end of an exception excuses, so there is no one span to judge.
+            "regex" if key == "unless" => &["bound"],
+            "regex" => &["bound", "validator", "entropy"],
             _ => &[],
         };
         for (other, value) in fields.entries {
-            let other_is_known = keys.contains(&other.value.as_str());
-            if other_is_known && other.value != *main && !takes.contains(&other.value.as_str()) {
-                self.refuse(value, Some(&other.value), format!("does not go with `{main}`"));
+            let other = other.value.as_str();
+            if PATTERN_KEYS.contains(&other) && other != *main && !takes.contains(&other) {
+                let reason = if key == "unless" && *main == "regex" {
+                    "cannot be said of an exception".to_owned()
+                } else {
+                    format!("does not go with `{main}`")
+                };
+                self.refuse(value, Some(other), reason);
             }
         }
         let place = Place::from(value.referenced);
@@ -390,9 +401,16 @@ impl Reader<'_> {
             }
             "regex" => {
                 let bound = fields.value("bound").and_then(|node| self.count(node, "bound"));
+                let checks = Checks {
+                    validator: self.optional_word(&fields, "validator"),
+                    entropy: self.entropy(&fields),
+                };
                 let Some(source) = self.text(value, "regex") else { return };
                 match patterns::parse(source, bound) {
-                    Ok(pattern) => into.push(Placed { what: PatternSpec::Regex(pattern), place }),
+                    Ok(pattern) => {
+                        let what = PatternSpec::Regex(Pattern { checks, ..pattern });
+                        into.push(Placed { what, place });
+                    }
                     Err(reason) => self.refuse(value, Some("regex"), reason),
                 }
             }
@@ -498,6 +516,23 @@ impl Reader<'_> {
             return Examples::default();
         };
         Examples { matches: self.texts(&fields, "match"), passes: self.texts(&fields, "pass") }
+    }
+
+    /// The least entropy of a match, in bits a character.
+    fn entropy(&mut self, fields: &Fields<'_>) -> Option<f64> {
+        let node = fields.value("entropy")?;
+        #[expect(clippy::cast_precision_loss, reason = "few of the numbers are small enough")]
+        let least = match node.value {
+            Value::Float(least) => Some(least),
+            Value::Integer(least) => Some(least as f64),
+            _ => None,
+        };
+        let least = least.filter(|least| (0.0..=MAX_ENTROPY).contains(least));
+        if least.is_none() {
+            let reason = format!("must be a number of bits a character, from 0 to {MAX_ENTROPY}");
+            self.refuse(node, Some("entropy"), reason);
+        }
+        least
     }
 
     fn weight(&mut self, fields: &Fields<'_>) -> Option<f64> {
@@ -689,6 +724,7 @@ fn is_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Validator;
 
     fn parse(yaml: &str) -> Result<Pack, Vec<PackError>> {
         Pack::parse("acme.yaml", yaml, &|name| match name {
@@ -843,6 +879,36 @@ rules:
                 "34:5 seven action: only a rule of",
             ]
         );
+    }
+
+    #[test]
+    fn checks_go_with_regexes_that_are_no_exceptions() {
+        let rule = |patterns: &str| {
+            format!(
+                "pack: a\nversion: 1\nrules:\n- id: a\n  kind: refusal\n  any: [{{literal: a}}]\n  \
+                 {patterns}"
+            )
+        };
+        let yaml = rule("unless: [{regex: ab, validator: luhn}, {regex: ab}]");
+        assert_eq!(faults(&yaml), ["7:35 a validator: cannot be said of"]);
+        let yaml = rule("").replace(
+            "[{literal: a}]",
+            "[{regex: ab, validator: lun}, {regex: ab, entropy: 9}, {literal: a, entropy: 1}]",
+        );
+        assert_eq!(
+            faults(&yaml),
+            [
+                "6:32 a validator: expected one of `aba_routing`,",
+                "6:59 a entropy: must be a number",
+                "6:85 a entropy: does not go with",
+            ]
+        );
+        let yaml = rule("").replace("{literal: a}", "{regex: ab, validator: iban, entropy: 2}");
+        let PatternSpec::Regex(regex) = &parse(&yaml).unwrap().rules[0].patterns[0].what else {
+            panic!("a regex");
+        };
+        let checks = Checks { validator: Some(Validator::Iban), entropy: Some(2.0) };
+        assert_eq!(regex.checks, checks);
     }
 
     #[test]
