@@ -8,6 +8,7 @@
 //! | [`pack`] | YAML → [`Pack`], or every broken rule with its place |
 //! | [`compile`] | packs → [`RuleSet`], the automata that all texts share |
 //! | [`watch`] | which rules watch a text, and which of them may redact or block there |
+//! | [`schema`] | the packs' JSON Schema, for editors |
 //! | [`stream_matcher`] | the state carried along one text |
 //! | [`validators`] | check digits and randomness of what a regex has matched |
 //! | [`mod@examples`], [`mod@lint`] | what `thinkgate rules test` says of a set |
@@ -21,8 +22,10 @@ pub mod compile;
 pub mod examples;
 pub mod lint;
 mod literals;
+mod overrides;
 pub mod pack;
 mod patterns;
+pub mod schema;
 pub mod stream_matcher;
 pub mod validators;
 pub mod watch;

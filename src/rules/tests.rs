@@ -52,7 +52,7 @@ fn compile(sketches: &[Sketch]) -> Arc<RuleSet> {
 fn compile_with(sketches: &[Sketch], rare: usize) -> Arc<RuleSet> {
     let place = Place { line: 1, column: 1 };
     let placed = |patterns: &[PatternSpec]| {
-        patterns.iter().map(|what| Placed { what: what.clone(), place }).collect()
+        patterns.iter().map(|what| Placed { what: what.clone(), place, origin: None }).collect()
     };
     let rules = sketches
         .iter()
@@ -72,6 +72,7 @@ fn compile_with(sketches: &[Sketch], rare: usize) -> Arc<RuleSet> {
             patterns: placed(&sketch.patterns),
             unless: placed(&sketch.unless),
             place,
+            overridden: Vec::new(),
         })
         .collect();
     let pack = Pack {
@@ -80,6 +81,7 @@ fn compile_with(sketches: &[Sketch], rare: usize) -> Arc<RuleSet> {
         description: String::new(),
         origin: "test".to_owned(),
         rules,
+        overrides: Vec::new(),
     };
     Arc::new(RuleSet::compile_with(vec![pack], rare).unwrap())
 }
