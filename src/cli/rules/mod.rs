@@ -12,7 +12,7 @@ use thinkgate::{
     rules::{
         Category, RuleSet,
         examples::{self, Expected},
-        lint,
+        lint, schema,
     },
 };
 
@@ -34,6 +34,8 @@ enum Command {
     Lint(Packs),
     /// List every rule
     List(Packs),
+    /// Print the JSON Schema of packs, for editors
+    Schema,
 }
 
 /// Which packs.
@@ -49,7 +51,15 @@ struct Packs {
 
 /// Does what the command says.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let (Command::Test(packs) | Command::Lint(packs) | Command::List(packs)) = &arguments.command;
+    let mut out = io::stdout().lock();
+    let packs = match &arguments.command {
+        Command::Test(packs) | Command::Lint(packs) | Command::List(packs) => packs,
+        Command::Schema => {
+            serde_json::to_writer_pretty(&mut out, &schema::schema())?;
+            writeln!(out)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     let mut sources: Vec<RuleSource> =
         packs.packs.iter().chain(&packs.rules).map(|text| RuleSource::parse(text)).collect();
     if sources.is_empty() {
@@ -62,11 +72,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(super::USAGE));
         }
     };
-    let mut out = io::stdout().lock();
     Ok(match &arguments.command {
         Command::Test(_) => test(&rules, &mut out)?,
         Command::Lint(_) => lint_notes(&rules, &mut out)?,
         Command::List(_) => list(&rules, &mut out)?,
+        Command::Schema => ExitCode::SUCCESS,
     })
 }
 
