@@ -182,7 +182,7 @@ struct Pattern {
     bound: Option<u32>,
     /// The number with a check digit that a regex's match must end in.
     validator: Option<Validator>,
-    /// The least entropy of the longest token of a regex's match, in bits a character.
+    /// The least entropy of the last token of a regex's match, in bits a character.
     #[schemars(range(min = 0.0, max = 6.0))]
     entropy: Option<f64>,
     /// Words near each other.
