@@ -294,7 +294,7 @@ impl Literals {
 }
 
 /// The literal as the automaton reads it.
-fn encode(literal: &Literal) -> Box<[u8]> {
+pub(super) fn encode(literal: &Literal) -> Box<[u8]> {
     let mut encoded = Vec::with_capacity(literal.folded.len() + 4);
     let anchored = literal.edges == Edges::Word;
     let mut before: Option<bool> = None;

@@ -35,7 +35,7 @@ mod yaml;
 mod tests;
 
 pub use compile::{Rule, RuleIndex, RuleSet};
-pub use lint::{LintNote, lint};
+pub use lint::{Level, LintNote, lint};
 pub use pack::{Examples, Pack, PackError, PackSource};
 pub use stream_matcher::{RuleMatch, StreamMatcher};
 pub use validators::Validator;

@@ -6,11 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use thinkgate::{
     config::{RuleSource, load_rules},
     rules::{
-        Category, RuleSet,
+        Category, Level, RuleSet,
         examples::{self, Expected},
         lint, schema,
     },
@@ -31,7 +31,7 @@ enum Command {
     /// Run every rule's own examples
     Test(Packs),
     /// Tell what the packs' authors should know
-    Lint(Packs),
+    Lint(Lint),
     /// List every rule
     List(Packs),
     /// Print the JSON Schema of packs, for editors
@@ -49,35 +49,93 @@ struct Packs {
     rules: Vec<String>,
 }
 
-/// Does what the command says.
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let mut out = io::stdout().lock();
-    let packs = match &arguments.command {
-        Command::Test(packs) | Command::Lint(packs) | Command::List(packs) => packs,
-        Command::Schema => {
-            serde_json::to_writer_pretty(&mut out, &schema::schema())?;
-            writeln!(out)?;
-            return Ok(ExitCode::SUCCESS);
+/// What `lint` takes.
+#[derive(Debug, Args)]
+struct Lint {
+    #[command(flatten)]
+    packs: Packs,
+    /// Exit with 1 where there is a note of this level or above
+    #[arg(long, value_name = "LEVEL")]
+    deny: Option<Denied>,
+    /// One line a note, or one JSON object
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// The least level that fails a lint.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Denied {
+    Info,
+    Warning,
+    Error,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+// === impl Denied ===
+
+impl From<Denied> for Level {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Info => Self::Info,
+            Denied::Warning => Self::Warning,
+            Denied::Error => Self::Error,
         }
-    };
-    let mut sources: Vec<RuleSource> =
-        packs.packs.iter().chain(&packs.rules).map(|text| RuleSource::parse(text)).collect();
+    }
+}
+
+// === impl Packs ===
+
+impl Packs {
+    fn sources(&self) -> Vec<RuleSource> {
+        sources(self.packs.iter().chain(&self.rules))
+    }
+}
+
+fn sources<'t>(texts: impl Iterator<Item = &'t String>) -> Vec<RuleSource> {
+    let mut sources: Vec<RuleSource> = texts.map(|text| RuleSource::parse(text)).collect();
     if sources.is_empty() {
         sources.push(RuleSource::Builtin);
     }
-    let rules = match load_rules(&sources) {
-        Ok(rules) => Arc::new(rules),
+    sources
+}
+
+/// Does what the command says.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    match &arguments.command {
+        Command::Test(packs) => with(&packs.sources(), |rules| Ok(test(rules, &mut out)?)),
+        Command::Lint(lint) => {
+            with(&lint.packs.sources(), |rules| lint_notes(rules, lint, &mut out))
+        }
+        Command::List(packs) => with(&packs.sources(), |rules| Ok(list(rules, &mut out)?)),
+        Command::Schema => {
+            writeln!(out, "{}", serde_json::to_string_pretty(&schema::schema())?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Does something with the rules of these packs, or tells what is wrong with them.
+fn with(
+    sources: &[RuleSource],
+    then: impl FnOnce(&Arc<RuleSet>) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    match load_rules(sources) {
+        Ok(rules) => then(&Arc::new(rules)),
         Err(errors) => {
             super::complain(&errors);
-            return Ok(ExitCode::from(super::USAGE));
+            Ok(ExitCode::from(super::USAGE))
         }
-    };
-    Ok(match &arguments.command {
-        Command::Test(_) => test(&rules, &mut out)?,
-        Command::Lint(_) => lint_notes(&rules, &mut out)?,
-        Command::List(_) => list(&rules, &mut out)?,
-        Command::Schema => ExitCode::SUCCESS,
-    })
+    }
 }
 
 fn test(rules: &Arc<RuleSet>, out: &mut impl Write) -> io::Result<ExitCode> {
@@ -102,13 +160,27 @@ fn test(rules: &Arc<RuleSet>, out: &mut impl Write) -> io::Result<ExitCode> {
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-fn lint_notes(rules: &Arc<RuleSet>, out: &mut impl Write) -> io::Result<ExitCode> {
+fn lint_notes(
+    rules: &Arc<RuleSet>,
+    arguments: &Lint,
+    out: &mut impl Write,
+) -> anyhow::Result<ExitCode> {
     let notes = lint(rules);
     for note in &notes {
-        writeln!(out, "{}: {}: {}", note.pack, note.rule, note.note)?;
+        match arguments.format {
+            Format::Text => writeln!(out, "{note}")?,
+            Format::Json => writeln!(out, "{}", serde_json::to_string(note)?)?,
+        }
     }
-    writeln!(out, "{} rules, {} notes", rules.rules().len(), notes.len())?;
-    Ok(ExitCode::SUCCESS)
+    if arguments.format == Format::Text {
+        let count = |level| notes.iter().filter(|note| note.level == level).count();
+        let (errors, warnings) = (count(Level::Error), count(Level::Warning));
+        let (rules, infos) = (rules.rules().len(), count(Level::Info));
+        writeln!(out, "{rules} rules, {errors} errors, {warnings} warnings, {infos} infos")?;
+    }
+    let denied = arguments.deny.map(Level::from);
+    let failed = denied.is_some_and(|denied| notes.iter().any(|note| note.level >= denied));
+    Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
 fn list(rules: &RuleSet, out: &mut impl Write) -> io::Result<ExitCode> {
