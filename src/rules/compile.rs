@@ -79,8 +79,6 @@ pub(super) struct Stands {
     pub(super) rule: Spot,
     /// Its patterns, in their order.
     pub(super) patterns: Vec<Spot>,
-    /// Its exceptions, in their order.
-    pub(super) unless: Vec<Spot>,
     /// The places of the overrides that changed it.
     pub(super) overridden: Vec<String>,
 }
@@ -269,7 +267,6 @@ impl Compiler {
         };
         let stands = Stands {
             patterns: spec.patterns.iter().map(spot).collect(),
-            unless: spec.unless.iter().map(spot).collect(),
             overridden: spec.overridden,
             rule: rule_spot,
         };

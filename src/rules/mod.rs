@@ -12,6 +12,7 @@
 //! | [`stream_matcher`] | the state carried along one text |
 //! | [`validators`] | check digits and randomness of what a regex has matched |
 //! | [`mod@examples`], [`mod@lint`] | what `thinkgate rules test` says of a set |
+//! | [`mod@explain`] | why one rule matches a text, or does not |
 //! | [`builtin`] | the packs inside the binary |
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ mod automata;
 pub mod builtin;
 pub mod compile;
 pub mod examples;
+pub mod explain;
 pub mod lint;
 mod literals;
 mod overrides;

@@ -1,5 +1,7 @@
 //! `thinkgate rules`: the packs, looked at and tried.
 
+mod explain;
+
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -34,6 +36,8 @@ enum Command {
     Lint(Lint),
     /// List every rule
     List(Packs),
+    /// Show a rule, and what it makes of a text
+    Explain(explain::Arguments),
     /// Print the JSON Schema of packs, for editors
     Schema,
 }
@@ -117,6 +121,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             with(&lint.packs.sources(), |rules| lint_notes(rules, lint, &mut out))
         }
         Command::List(packs) => with(&packs.sources(), |rules| Ok(list(rules, &mut out)?)),
+        Command::Explain(arguments) => {
+            with(&sources(arguments.rules.iter()), |rules| explain::run(rules, arguments, &mut out))
+        }
         Command::Schema => {
             writeln!(out, "{}", serde_json::to_string_pretty(&schema::schema())?)?;
             Ok(ExitCode::SUCCESS)
