@@ -13,6 +13,7 @@
 //! | [`validators`] | check digits and randomness of what a regex has matched |
 //! | [`mod@examples`], [`mod@lint`] | what `thinkgate rules test` says of a set |
 //! | [`mod@explain`] | why one rule matches a text, or does not |
+//! | [`parts`] | the automata one by one, to be measured |
 //! | [`builtin`] | the packs inside the binary |
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,7 @@ pub mod lint;
 mod literals;
 mod overrides;
 pub mod pack;
+pub mod parts;
 mod patterns;
 pub mod schema;
 pub mod stream_matcher;
@@ -37,7 +39,7 @@ mod yaml;
 mod tests;
 
 pub use compile::{Rule, RuleIndex, RuleSet};
-pub use lint::{Level, LintNote, lint};
+pub use lint::{Level, LintNote, everyday_text, lint};
 pub use pack::{Examples, Pack, PackError, PackSource};
 pub use stream_matcher::{RuleMatch, StreamMatcher};
 pub use validators::Validator;

@@ -1,5 +1,6 @@
 //! `thinkgate rules`: the packs, looked at and tried.
 
+mod bench;
 mod explain;
 
 use std::{
@@ -38,6 +39,8 @@ enum Command {
     List(Packs),
     /// Show a rule, and what it makes of a text
     Explain(explain::Arguments),
+    /// Tell what loading and matching cost, and which automata cost most
+    Bench(bench::Arguments),
     /// Print the JSON Schema of packs, for editors
     Schema,
 }
@@ -123,6 +126,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::List(packs) => with(&packs.sources(), |rules| Ok(list(rules, &mut out)?)),
         Command::Explain(arguments) => {
             with(&sources(arguments.rules.iter()), |rules| explain::run(rules, arguments, &mut out))
+        }
+        Command::Bench(arguments) => {
+            bench::run(&sources(arguments.rules.iter()), arguments, &mut out)
         }
         Command::Schema => {
             writeln!(out, "{}", serde_json::to_string_pretty(&schema::schema())?)?;

@@ -91,6 +91,12 @@ const BENIGN: &[&str] = &[
     "春节的时候,全家人一起包饺子。",
 ];
 
+/// The sentences that a rule must not match, one a line: a sample to measure with.
+#[must_use]
+pub fn everyday_text() -> String {
+    BENIGN.join("\n")
+}
+
 /// The numbers of benign sentences that each rule matches, from 1.
 pub(super) fn benign_matches(rules: &Arc<RuleSet>) -> Vec<(RuleIndex, usize)> {
     let watch = Arc::new(Watch::new(rules, &|_| true, &|_| false));

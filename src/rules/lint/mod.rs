@@ -16,6 +16,8 @@ mod duplicates;
 mod reach;
 mod waits;
 
+pub use breadth::everyday_text;
+
 /// How much a note matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
