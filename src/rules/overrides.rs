@@ -132,16 +132,16 @@ impl Selector {
         refuse: &mut dyn FnMut(Place, &str, String),
     ) -> Option<Vec<&'f Facts>> {
         let mut complete = true;
-        let names: [(&str, &[(String, Place)], fn(&Facts) -> &str); 2] =
-            [("id", &self.ids, |facts| &facts.id), ("pack", &self.packs, |facts| &facts.pack)];
-        for (what, patterns, name) in names {
+        let mut check = |patterns: &[(String, Place)], name: fn(&Facts) -> &str, what: &str| {
             for (pattern, place) in patterns {
                 if !facts.iter().any(|facts| is_like(name(facts), pattern)) {
                     complete = false;
-                    refuse(*place, "rules", format!("no loaded rule has such {}", article(what)));
+                    refuse(*place, "rules", format!("no loaded rule has such {what}"));
                 }
             }
-        }
+        };
+        check(&self.ids, |facts| &facts.id, "an id");
+        check(&self.packs, |facts| &facts.pack, "a pack");
         let selected: Vec<&Facts> = facts.iter().filter(|facts| self.selects(facts)).collect();
         if complete && selected.is_empty() {
             complete = false;
@@ -163,11 +163,6 @@ impl Selector {
             && one_of(&self.categories, facts.category.as_ref())
             && one_of(&self.severities, Some(&facts.severity))
     }
-}
-
-fn article(what: &str) -> String {
-    let article = if what == "id" { "an" } else { "a" };
-    format!("{article} {what}")
 }
 
 /// Whether a name is like a pattern in which `*` stands for anything and `?` for one character.

@@ -139,7 +139,7 @@ enum Side {
 fn side(hir: &Hir, at: Side) -> Option<bool> {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     match hir.kind() {
-        HirKind::Empty | HirKind::Look(_) => None,
+        HirKind::Empty | HirKind::Look(_) | HirKind::Class(Class::Bytes(_)) => None,
         HirKind::Literal(literal) => match at {
             Side::First => literal.0.first().copied().map(is_word),
             Side::Last => literal.0.last().copied().map(is_word),
@@ -153,7 +153,6 @@ fn side(hir: &Hir, at: Side) -> Option<bool> {
             let first = word(chars.next()?);
             chars.all(|c| word(c) == first).then_some(first)
         }
-        HirKind::Class(Class::Bytes(_)) => None,
         HirKind::Repetition(repetition) if repetition.min == 0 => None,
         HirKind::Repetition(repetition) => side(&repetition.sub, at),
         HirKind::Capture(capture) => side(&capture.sub, at),
