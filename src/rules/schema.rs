@@ -351,7 +351,12 @@ mod tests {
                 map.keys().all(|key| want.get(key).is_none_or(|schema| valid(schema, value)))
             }
             (
-                "pattern"
+                "$schema"
+                | "$defs"
+                | "title"
+                | "description"
+                | "default"
+                | "pattern"
                 | "minimum"
                 | "maximum"
                 | "items"
