@@ -10,6 +10,7 @@ use crate::channel::Channel;
 
 use super::automata::{self, Closed, Ends, Group, Side, Starts, Triggers};
 use super::literals::{Literals, LiteralsBuilder, LiveAt, Role, Use};
+use super::loose::{LooseBuilder, LooseLiterals};
 use super::overrides;
 use super::pack::{Edges, Literal, Needs, Pack, PackError, PatternSpec, Place, Placed, RuleSpec};
 use super::patterns::Pattern;
@@ -51,6 +52,7 @@ pub struct RuleSet {
     rules: Vec<Rule>,
     pub(super) shapes: Vec<Shape>,
     pub(super) literals: Literals,
+    pub(super) loose: LooseLiterals,
     pub(super) nears: Vec<Near>,
     pub(super) regexes: Vec<Regex>,
     pub(super) groups: Vec<Group>,
@@ -214,6 +216,7 @@ struct Compiler {
     shapes: Vec<Shape>,
     origins: Vec<Spot>,
     literals: LiteralsBuilder,
+    loose: LooseBuilder,
     nears: Vec<Near>,
     regexes: Vec<(u32, Role, Placed<Pattern>)>,
     /// Rules by id.
@@ -295,7 +298,12 @@ impl Compiler {
 
     fn add_pattern(&mut self, rule: u32, serves: Role, pattern: &Placed<PatternSpec>) {
         match &pattern.what {
-            PatternSpec::Literal(literal) => self.literals.add(literal, Use { rule, role: serves }),
+            PatternSpec::Literal(literal) => {
+                self.literals.add(literal, Use { rule, role: serves });
+                if let Role::Match { part } = serves {
+                    self.loose.add(&literal.folded, rule, part);
+                }
+            }
             PatternSpec::Regex(regex) => {
                 let origin = pattern.origin.clone();
                 let regex = Placed { what: regex.clone(), place: pattern.place, origin };
@@ -354,19 +362,23 @@ impl Compiler {
             }
             regexes.push(Regex { rule, role, pattern, search, reach });
         }
-        let literals = std::mem::take(&mut self.literals).build().map_err(|reason| PackError {
-            origin: String::new(),
-            line: 0,
-            column: 0,
-            rule: None,
-            key: None,
-            reason: format!("the literals do not fit into one automaton: {reason}"),
-        });
+        let literals = std::mem::take(&mut self.literals).build();
+        let loose = std::mem::take(&mut self.loose).build();
+        let literals =
+            literals.and_then(|literals| Ok((literals, loose?))).map_err(|reason| PackError {
+                origin: String::new(),
+                line: 0,
+                column: 0,
+                rule: None,
+                key: None,
+                reason: format!("the literals do not fit into one automaton: {reason}"),
+            });
         match literals {
-            Ok(literals) if self.errors.is_empty() => Ok(RuleSet {
+            Ok((literals, loose)) if self.errors.is_empty() => Ok(RuleSet {
                 rules: self.rules,
                 shapes: self.shapes,
                 literals,
+                loose,
                 nears: self.nears,
                 regexes,
                 groups,

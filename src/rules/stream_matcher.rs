@@ -22,7 +22,9 @@ use crate::text::offsets::{Offsets, Origin};
 
 use super::automata::{Ends, Group, Starts, Whole, within_bound};
 use super::compile::{Near, RuleSet, Search};
+use super::encoded::{EncodedHit, EncodedReader};
 use super::literals::{MARK, Role, Use};
+use super::loose::{Letter, LooseHit, LooseReader};
 use super::watch::{Mode, Position};
 use super::{RuleIndex, Watch};
 
@@ -31,6 +33,9 @@ const FEW_THREADS: usize = 8;
 
 /// Original bytes that are taken in at once; what has to be kept does not grow with a push's length.
 const BLOCK: usize = 1024;
+
+/// The part of a candidate that is a match of all that its rule needs.
+const WHOLE: u8 = u8::MAX;
 
 /// One rule's match, in the original text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,7 +62,7 @@ pub struct StreamMatcher {
 }
 
 #[derive(Clone, Debug)]
-struct Carried {
+pub(super) struct Carried {
     offsets: Offsets,
     folded_chars: u64,
     literal_state: LiteralState,
@@ -73,6 +78,10 @@ struct Carried {
     threads: Vec<Thread>,
     /// What the threads found, for one block; kept for its memory.
     thread_hits: Vec<Hit>,
+    /// Literals in disguise that may be under way.
+    loose: LooseReader,
+    /// Encoded text inside this one; none inside of which this one stands.
+    encoded: Option<Box<EncodedReader>>,
     /// Matches not reported yet, in the order of their end and rule.
     pending: VecDeque<Candidate>,
     exceptions: Vec<Exception>,
@@ -156,28 +165,8 @@ impl StreamMatcher {
     /// At the start of a text.
     #[must_use]
     pub fn new(watch: &Arc<Watch>) -> Self {
-        let rules = watch.rules();
-        let carried = Carried {
-            offsets: Offsets::new(),
-            folded_chars: 0,
-            literal_state: rules.literals.start(),
-            in_word: false,
-            regex_states: watch
-                .groups
-                .iter()
-                .filter_map(|&group| rules.groups.get(group).map(Group::start))
-                .collect(),
-            tail: Vec::new(),
-            triggers: Vec::new(),
-            threads: Vec::new(),
-            thread_hits: Vec::new(),
-            pending: VecDeque::new(),
-            exceptions: Vec::new(),
-            near: Vec::new(),
-            seen: Vec::new(),
-            end: End::Open,
-            last: None,
-        };
+        let mut carried = Carried::inside(watch);
+        carried.encoded = watch.sees_disguises.then(Box::default);
         Self { watch: Arc::clone(watch), carried }
     }
 
@@ -229,7 +218,35 @@ enum End {
 // === impl Carried ===
 
 impl Carried {
-    fn read(&mut self, watch: &Watch, block: &str) {
+    /// At the start of a text that stands inside another one.
+    pub(super) fn inside(watch: &Watch) -> Self {
+        let rules = watch.rules();
+        Self {
+            offsets: Offsets::new(),
+            folded_chars: 0,
+            literal_state: rules.literals.start(),
+            in_word: false,
+            regex_states: watch
+                .groups
+                .iter()
+                .filter_map(|&group| rules.groups.get(group).map(Group::start))
+                .collect(),
+            tail: Vec::new(),
+            triggers: Vec::new(),
+            threads: Vec::new(),
+            thread_hits: Vec::new(),
+            loose: LooseReader::default(),
+            encoded: None,
+            pending: VecDeque::new(),
+            exceptions: Vec::new(),
+            near: Vec::new(),
+            seen: Vec::new(),
+            end: End::Open,
+            last: None,
+        }
+    }
+
+    pub(super) fn read(&mut self, watch: &Watch, block: &str) {
         let known_from = self.offsets.folded().saturating_sub(watch.offset_reach);
         self.offsets.forget_before(known_from);
         let keeps_tail = watch.tail_reach > 0;
@@ -263,6 +280,13 @@ impl Carried {
         let (folded, chars) = (self.offsets.folded(), self.folded_chars);
         self.offsets.push(run.len() as u64, 1, 1);
         self.folded_chars += run.len() as u64;
+        if let Some(encoded) = &mut self.encoded {
+            let mut found = Vec::new();
+            for (at, &byte) in (folded..).zip(run) {
+                encoded.read(watch, char::from(byte), at, &self.offsets, &mut found);
+            }
+            self.take_encoded(watch, &found);
+        }
         let literals = &watch.rules().literals;
         if literals.is_empty() {
             return;
@@ -282,6 +306,11 @@ impl Carried {
             if literals.is_match(state) {
                 self.hit(watch, state, folded + index + 1, chars + index + 1);
             }
+            if self.encoded.is_some() && !self.loose.passes(&watch.rules().loose, byte) {
+                let (folded_char, original) = (char::from(byte), char::from(byte));
+                let letter = Letter { folded: folded_char, original, at: folded + index };
+                self.read_loosely(watch, letter);
+            }
         }
         self.literal_state = state;
     }
@@ -294,6 +323,11 @@ impl Carried {
         let width = u32::try_from(width).unwrap_or(u32::MAX);
         let byte_width = u32::try_from(original.len_utf8()).unwrap_or(u32::MAX);
         self.offsets.push(1, byte_width, width);
+        if let Some(encoded) = &mut self.encoded {
+            let mut found = Vec::new();
+            encoded.read(watch, original, end, &self.offsets, &mut found);
+            self.take_encoded(watch, &found);
+        }
         let literals = &watch.rules().literals;
         fold_char(original, |c| {
             let mut buffer = [0; 4];
@@ -317,8 +351,43 @@ impl Carried {
             if literals.is_match(self.literal_state) {
                 self.hit(watch, self.literal_state, end, end_char);
             }
+            if self.encoded.is_some() {
+                self.read_loosely(
+                    watch,
+                    Letter { folded: c, original, at: end - bytes.len() as u64 },
+                );
+            }
         });
         self.folded_chars = end_char;
+    }
+
+    /// Looks for literals in disguise.
+    fn read_loosely(&mut self, watch: &Watch, letter: Letter) {
+        let mut found = Vec::new();
+        self.loose.read(&watch.rules().loose, letter, &self.offsets, &mut found);
+        self.take_loose(watch, &found);
+    }
+
+    fn take_encoded(&mut self, watch: &Watch, found: &[EncodedHit]) {
+        for &EncodedHit { rule, start, end, from, to } in found {
+            if watch.mode(rule) != Mode::Ignored {
+                let (part, run) = (WHOLE, Run::Closed);
+                self.pending.push_back(Candidate { rule, part, start, end, from, to, run });
+            }
+        }
+    }
+
+    fn take_loose(&mut self, watch: &Watch, found: &[LooseHit]) {
+        for &LooseHit { rule, part, start, end, from, to } in found {
+            let is_known = self
+                .pending
+                .iter()
+                .any(|known| (known.rule, known.start, known.end) == (rule, start, end));
+            if watch.mode(rule) != Mode::Ignored && !is_known {
+                let run = Run::Closed;
+                self.pending.push_back(Candidate { rule, part, start, end, from, to, run });
+            }
+        }
     }
 
     /// Takes up the literals that end at `end`.
@@ -573,7 +642,7 @@ impl Carried {
     }
 
     /// The text has ended: its last word does, and its last regexes.
-    fn end(&mut self, watch: &Watch) {
+    pub(super) fn end(&mut self, watch: &Watch) {
         self.end = End::Reached;
         let rules = watch.rules();
         if std::mem::take(&mut self.in_word) && !rules.literals.is_empty() {
@@ -581,6 +650,14 @@ impl Carried {
             if rules.literals.is_match(self.literal_state) {
                 self.hit(watch, self.literal_state, self.offsets.folded(), self.folded_chars);
             }
+        }
+        let mut in_disguise = Vec::new();
+        self.loose.end(&rules.loose, &self.offsets, &mut in_disguise);
+        self.take_loose(watch, &in_disguise);
+        if let Some(encoded) = &mut self.encoded {
+            let mut found = Vec::new();
+            encoded.end(watch, &self.offsets, &mut found);
+            self.take_encoded(watch, &found);
         }
         let tail = Tail::new(std::mem::take(&mut self.tail), self.offsets.folded());
         let folded = self.offsets.folded();
@@ -601,7 +678,7 @@ impl Carried {
 
     /// Reports the candidates that nothing can change any more.
     #[inline]
-    fn settle(&mut self, watch: &Watch, found: &mut Vec<RuleMatch>) {
+    pub(super) fn settle(&mut self, watch: &Watch, found: &mut Vec<RuleMatch>) {
         if !self.pending.is_empty() {
             self.settle_pending(watch, found);
         }
@@ -684,7 +761,10 @@ impl Carried {
 
     fn report(&mut self, candidate: Candidate, needs: u64, found: &mut Vec<RuleMatch>) {
         let key = (candidate.rule, candidate.start, candidate.end);
-        if needs != 0 && !self.completes(candidate.rule, candidate.part, needs) {
+        if needs != 0
+            && candidate.part != WHOLE
+            && !self.completes(candidate.rule, candidate.part, needs)
+        {
             return;
         }
         if self.last.replace(key) != Some(key) {
@@ -710,7 +790,7 @@ impl Carried {
         needs == bit
     }
 
-    fn watermark(&self, watch: &Watch) -> u64 {
+    pub(super) fn watermark(&self, watch: &Watch) -> u64 {
         if self.end == End::Reached {
             return self.offsets.read().byte;
         }
@@ -725,6 +805,12 @@ impl Carried {
             }
         }
         let mut mark = self.offsets.start_of(live).byte;
+        if let Some(loose) = self.loose.live_from(&watch.loose, &self.offsets) {
+            mark = mark.min(loose.byte);
+        }
+        if let Some(encoded) = self.encoded.as_ref().and_then(|encoded| encoded.live_from(watch)) {
+            mark = mark.min(encoded.byte);
+        }
         for candidate in &self.pending {
             if watch.mode(candidate.rule) == Mode::Enforced {
                 mark = mark.min(candidate.from.byte);

@@ -87,6 +87,11 @@ fn compile_with(sketches: &[Sketch], rare: usize) -> Arc<RuleSet> {
 }
 
 fn watch(rules: &Arc<RuleSet>) -> Arc<Watch> {
+    Arc::new(Watch::new(rules, &|_| true, &|rule| rule.severity == Severity::High).plain())
+}
+
+/// One that sees through disguises too.
+fn keen_watch(rules: &Arc<RuleSet>) -> Arc<Watch> {
     Arc::new(Watch::new(rules, &|_| true, &|rule| rule.severity == Severity::High))
 }
 
@@ -97,6 +102,17 @@ fn matches(watch: &Arc<Watch>, text: &str) -> Vec<RuleMatch> {
     matcher.push(text, &mut found);
     matcher.finish(&mut found);
     found
+}
+
+/// What disguises hide: the matched texts.
+fn unmasked<'t>(rules: &[&str], text: &'t str) -> Vec<&'t str> {
+    let sketches: Vec<Sketch> =
+        rules.iter().map(|rule| any(vec![literal(rule, Edges::Word)])).collect();
+    let place = |place: u64| usize::try_from(place).unwrap();
+    matches(&keen_watch(&compile(&sketches)), text)
+        .into_iter()
+        .map(|found| &text[place(found.start)..place(found.end)])
+        .collect()
 }
 
 /// The matched texts, each with its rule's number.
@@ -495,6 +511,91 @@ fn pieces<'t>(text: &'t str, cuts: &[usize]) -> Vec<&'t str> {
     pieces
 }
 
+/// Literals that are made of few letters, so that chance spells them.
+const HIDDEN: [&str; 6] = ["boba", "zalo", "lila boz", "baobab", "oblozi", "炸弹"];
+
+/// What disguised texts are made of.
+const DISGUISED: [&str; 45] = [
+    "b",
+    "o",
+    "a",
+    "z",
+    "l",
+    "i",
+    " ",
+    ".",
+    "-",
+    "\n",
+    "1",
+    "0",
+    "4",
+    "@",
+    "!",
+    "8",
+    "&#98;",
+    "%61",
+    "\\u006f",
+    "&",
+    "%",
+    "\u{200b}",
+    "о",
+    "А",
+    "В",
+    "炸",
+    "弹",
+    "boba",
+    "b0b",
+    "zal",
+    "lila",
+    "boz",
+    "bao",
+    "bab",
+    "izolbo",
+    "boybmv",
+    "b o b a",
+    "ooo",
+    "aaa",
+    "ь",
+    ", ",
+    "🙂",
+    "Ym9iYQ==",
+    "62 6f 62 61",
+    "emFs",
+];
+
+/// Reads a text in pieces: the findings are those of the whole text, and none begins below a watermark.
+fn reads_alike_in_pieces(
+    watch: &Arc<Watch>,
+    text: &str,
+    cuts: &[usize],
+) -> Result<(), TestCaseError> {
+    let expected = matches(watch, text);
+    let mut matcher = StreamMatcher::new(watch);
+    let mut found = Vec::new();
+    let mut marks = Vec::new();
+    let mut read = 0;
+    for piece in pieces(text, cuts) {
+        matcher.push(piece, &mut found);
+        read += piece.len() as u64;
+        let mark = matcher.watermark();
+        prop_assert!(mark <= read);
+        marks.push((found.len(), mark));
+    }
+    let chars = text.chars().count() as u64;
+    prop_assert_eq!((matcher.read_bytes(), matcher.read_chars()), (read, chars));
+    matcher.finish(&mut found);
+    prop_assert_eq!(matcher.watermark(), read);
+    prop_assert_eq!(&found, &expected);
+    for (reported, mark) in marks {
+        for later in &found[reported..] {
+            let rule = watch.rules().rule(later.rule).unwrap();
+            let enforced = rule.severity == Severity::High;
+            prop_assert!(!enforced || later.start >= mark, "{later:?} below {mark}");
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
 
@@ -516,30 +617,25 @@ proptest! {
         rare in prop::sample::select(vec![1_usize, 3, 9]),
     ) {
         let rules = compile_with(&sketches, rare);
-        let watch = watch(&rules);
-        let expected = matches(&watch, &text);
         for cuts in [cuts.as_slice(), &[1]] {
-            let mut matcher = StreamMatcher::new(&watch);
-            let mut found = Vec::new();
-            let mut marks = Vec::new();
-            let mut read = 0;
-            for piece in pieces(&text, cuts) {
-                matcher.push(piece, &mut found);
-                read += piece.len() as u64;
-                let mark = matcher.watermark();
-                prop_assert!(mark <= read);
-                marks.push((found.len(), mark));
-            }
-            prop_assert_eq!((matcher.read_bytes(), matcher.read_chars()), (read, text.chars().count() as u64));
-            matcher.finish(&mut found);
-            prop_assert_eq!(matcher.watermark(), read);
-            prop_assert_eq!(&found, &expected);
-            for (reported, mark) in marks {
-                for later in &found[reported..] {
-                    let enforced = sketches[later.rule.0 as usize].enforced;
-                    prop_assert!(!enforced || later.start >= mark, "{later:?} below {mark}");
-                }
-            }
+            reads_alike_in_pieces(&watch(&rules), &text, cuts)?;
+        }
+    }
+
+    #[test]
+    fn no_cut_matters_to_what_is_disguised_either(
+        parts in prop::collection::vec(prop::sample::select(DISGUISED.to_vec()), 0..40),
+        enforced in prop::collection::vec(any_bool(), HIDDEN.len()),
+        cuts in prop::collection::vec(0_usize..4, 1..6),
+    ) {
+        let sketches: Vec<Sketch> = HIDDEN
+            .iter()
+            .zip(enforced)
+            .map(|(text, enforced)| Sketch { enforced, ..any(vec![literal(text, Edges::Word)]) })
+            .collect();
+        let rules = compile(&sketches);
+        for cuts in [cuts.as_slice(), &[1]] {
+            reads_alike_in_pieces(&keen_watch(&rules), &parts.concat(), cuts)?;
         }
     }
 
@@ -775,4 +871,120 @@ fn what_is_kept_does_not_grow_with_the_text() {
     }
     matcher.finish(&mut found);
     assert_eq!(found.len(), 200 * 100);
+}
+
+#[test]
+fn disguised_literals_are_found() {
+    let rules = ["zorblax", "quantum vortigon", "炸弹配方", "blenk"];
+    for (text, found) in [
+        ("a z o r b l a x b", "z o r b l a x"),
+        ("a z.o.r.b.l.a.x b", "z.o.r.b.l.a.x"),
+        ("z. o. r. b. l. a. x.", "z. o. r. b. l. a. x"),
+        ("z-o-r-b-l-a-x", "z-o-r-b-l-a-x"),
+        ("zor blax, so", "zor blax"),
+        ("zor-blax", "zor-blax"),
+        ("zor\nblax", "zor\nblax"),
+        ("**zor**blax", "zor**blax"),
+        ("z🙂o🙂r🙂b🙂l🙂a🙂x", "z🙂o🙂r🙂b🙂l🙂a🙂x"),
+        ("z0rbl4x!", "z0rbl4x"),
+        ("20rbl@x", "20rbl@x"),
+        ("Z0RB|4X", "Z0RB|4X"),
+        ("zоrblах", "zоrblах"),
+        ("ZОRВLАХ", "ZОRВLАХ"),
+        ("z о r b l а x", "z о r b l а x"),
+        ("zooorblaaax", "zooorblaaax"),
+        ("z\u{200b}o\u{200b}rblax", "z\u{200b}o\u{200b}rblax"),
+        ("zorb&#108;ax", "zorb&#108;ax"),
+        ("&#122;orblax", "&#122;orblax"),
+        (
+            "&#x7a;&#x6f;&#x72;&#x62;&#x6c;&#x61;&#x78;",
+            "&#x7a;&#x6f;&#x72;&#x62;&#x6c;&#x61;&#x78;",
+        ),
+        ("%7aorblax", "%7aorblax"),
+        ("\\u007aorblax", "\\u007aorblax"),
+        ("quantumvortigon", "quantumvortigon"),
+        ("quantum  vortigon", "quantum  vortigon"),
+        ("quantum\nvortigon", "quantum\nvortigon"),
+        ("quantum_vortigon", "quantum_vortigon"),
+        ("qu4ntum v0rtig0n", "qu4ntum v0rtig0n"),
+        ("quantum%20vortigon", "quantum%20vortigon"),
+        ("炸 弹 配 方", "炸 弹 配 方"),
+        ("炸-弹-配方", "炸-弹-配方"),
+        ("b l e n k", "b l e n k"),
+        ("b|enk", "b|enk"),
+    ] {
+        assert_eq!(unmasked(&rules, text), [found], "{text}");
+    }
+    for text in [
+        "em9yYmxheA==",
+        "say em9yYmxheA==.",
+        "d2UgbmVlZCB6b3JibGF4IG5vdw==",
+        "d2UgbmVlZCB6b3JibGF4IG5vdw",
+        "data:text/plain;base64,d2UgbmVlZCB6b3JibGF4IG5vdw==",
+        "7a6f72626c6178",
+        "7a 6f 72 62 6c 61 78",
+        "0x7a 0x6f 0x72 0x62 0x6c 0x61 0x78",
+        "0x7a, 0x6f, 0x72, 0x62, 0x6c, 0x61, 0x78",
+        "\\x7a\\x6f\\x72\\x62\\x6c\\x61\\x78",
+        "7a:6f:72:62:6c:61:78",
+        "54K45by56YWN5pa5",
+    ] {
+        assert_eq!(unmasked(&rules, text).len(), 1, "{text}");
+    }
+    // Backwards and in rot13 the first letters may have gone.
+    assert_eq!(unmasked(&rules, "so xalbroz is"), ["lbroz"]);
+    assert_eq!(unmasked(&rules, "so mbeoynk is"), ["eoynk"]);
+}
+
+#[test]
+fn what_only_resembles_a_literal_is_left_alone() {
+    let rules = ["zorblax", "quantum vortigon", "blenk", "make a bomb", "loser", "stan"];
+    for text in [
+        "zor. Blax",
+        "zor, blax",
+        "zor\n\nblax",
+        "quantum. Vortigon",
+        "azorblax",
+        "zorblaxes",
+        "20 or blaxer",
+        "ble nk",
+        "we make. A bomb",
+        "looser",
+        "2078147",
+        "zorb is not lax",
+        "$\\tan x",
+    ] {
+        assert_eq!(unmasked(&rules, text), [] as [&str; 0], "{text}");
+    }
+    // What is written plainly is found once.
+    assert_eq!(unmasked(&rules, "a zorblax, a quantum vortigon"), ["zorblax", "quantum vortigon"]);
+}
+
+/// The page about bypasses says of each what the engine does.
+#[test]
+fn the_page_about_bypasses_is_right() {
+    let page = include_str!("../../docs/bypasses.md");
+    let rules = ["zorblax", "quantum vortigon", "炸弹配方"];
+    let mut rows = 0;
+    for line in page.lines() {
+        let cells: Vec<&str> = line.split(" | ").collect();
+        let [_, example, state] = cells[..] else { continue };
+        let Some(example) = example.strip_prefix('`').and_then(|rest| rest.strip_suffix('`'))
+        else {
+            continue;
+        };
+        let mut text = String::new();
+        let mut rest = example;
+        while let Some((before, after)) = rest.split_once("\\u{") {
+            let (code, after) = after.split_once('}').unwrap();
+            text.push_str(before);
+            text.push(u32::from_str_radix(code, 16).ok().and_then(char::from_u32).unwrap());
+            rest = after;
+        }
+        text.push_str(rest);
+        let closed = state.starts_with("closed");
+        assert_eq!(!unmasked(&rules, &text).is_empty(), closed, "{line}");
+        rows += 1;
+    }
+    assert!(rows > 50, "{rows}");
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::automata::{Closed, Closure, Whole};
 use super::compile::Regex;
 use super::literals::{LiveDepths, Role};
+use super::loose::LooseLive;
 use super::{Kind, Rule, RuleSet};
 
 /// Which rules watch a text, and which of them may redact or block there.
@@ -22,6 +23,11 @@ pub struct Watch {
     pub(super) offset_reach: u64,
     enforced: Live,
     exceptions: Live,
+    enforces: bool,
+    /// Whether literals in disguise are looked for.
+    pub(super) sees_disguises: bool,
+    /// Where an enforced literal in disguise may be under way.
+    pub(super) loose: LooseLive,
 }
 
 /// What a watch does with a rule's matches.
@@ -76,13 +82,18 @@ impl Watch {
         let watched = rules.regexes.iter().filter(|regex| is_watched(regex));
         let tail_reach = watched.clone().map(|regex| regex.reach).max().unwrap_or(0);
         let longest = watched.map(|regex| regex.pattern.bound).max().unwrap_or(0);
-        let offset_reach = longest.max(rules.literals.longest()) as u64;
+        // A literal in disguise may have signs in its gaps.
+        let offset_reach = longest.max(2 * rules.literals.longest() + 64) as u64;
         let exception = |role| role == Role::Exception;
         let enforced =
             Live::new(rules, |rule, role| mode(rule) == Mode::Enforced && !exception(role));
         let exceptions =
             Live::new(rules, |rule, role| mode(rule) != Mode::Ignored && exception(role));
+        let loose = rules.loose.live(|rule| mode(rule) == Mode::Enforced);
         Self {
+            enforces: modes.contains(&Mode::Enforced),
+            sees_disguises: !rules.rules().is_empty(),
+            loose,
             rules: Arc::clone(rules),
             modes,
             groups,
@@ -91,6 +102,17 @@ impl Watch {
             enforced,
             exceptions,
         }
+    }
+
+    /// The same rules, looked for only as they are written.
+    #[cfg(test)]
+    pub(super) fn plain(self) -> Self {
+        Self { sees_disguises: false, loose: LooseLive::default(), ..self }
+    }
+
+    /// Whether any rule is enforced.
+    pub(super) const fn enforces(&self) -> bool {
+        self.enforces
     }
 
     /// The set that the rules were chosen from.

@@ -11,6 +11,7 @@ use crate::{
 
 use super::{
     plan::{Label, Plan},
+    seam::{Across, Seam},
     source::TextSource,
     text_stream::{Found, TextStream},
 };
@@ -64,6 +65,8 @@ pub(super) struct Choice {
     lead: Option<usize>,
     /// The text that content goes to as answer.
     answer: Option<usize>,
+    /// Where its thinking ends and its answer begins.
+    seam: Seam,
     /// A frame that names the choice was written.
     pub(super) named: bool,
     /// A frame that says it is finished was written.
@@ -142,6 +145,7 @@ impl Choice {
             texts: Vec::new(),
             lead: None,
             answer: None,
+            seam: Seam::default(),
             named: false,
             finished: false,
             unjudged: false,
@@ -276,15 +280,15 @@ impl Choice {
     fn take_content(&mut self, reading: &mut Reading, text: &str) -> Range<u64> {
         self.pause_source(reading, Source::ReasoningContent);
         let span = self.sources.first_mut().map_or(0..0, |source| source.take(text));
-        let Self { tags, sources, texts, lead, answer, .. } = self;
-        let mut texts_of_content = ContentTexts { reading, sources, texts, lead, answer };
+        let Self { tags, sources, texts, lead, answer, seam, .. } = self;
+        let mut texts_of_content = ContentTexts { reading, sources, texts, lead, answer, seam };
         tags.push(text, &mut |segment| texts_of_content.take(segment));
         span
     }
 
     fn on_reasoning_field(&mut self, reading: &mut Reading) {
-        let Self { tags, sources, texts, lead, answer, .. } = self;
-        let mut texts_of_content = ContentTexts { reading, sources, texts, lead, answer };
+        let Self { tags, sources, texts, lead, answer, seam, .. } = self;
+        let mut texts_of_content = ContentTexts { reading, sources, texts, lead, answer, seam };
         tags.on_reasoning_field(&mut |segment| texts_of_content.take(segment));
     }
 
@@ -313,6 +317,7 @@ impl Choice {
         }
         if !known {
             self.pause_all(reading);
+            self.seam = Seam::Over;
         }
         let position = self.source(piece.source);
         let open = reading.holding && reading.plan.holds_tool_calls();
@@ -365,6 +370,7 @@ impl Choice {
             self.texts.len() - 1
         });
         read_into(reading, source, &mut self.texts, at, span.start, text);
+        cross(reading, &mut self.seam, &mut self.sources, &mut self.texts, at, text);
         span
     }
 
@@ -423,10 +429,14 @@ impl Choice {
 
     /// Ends the choice: nothing stays undecided.
     pub(super) fn finish(&mut self, reading: &mut Reading) {
-        let Self { tags, sources, texts, lead, answer, .. } = self;
-        let mut texts_of_content = ContentTexts { reading, sources, texts, lead, answer };
+        let Self { tags, sources, texts, lead, answer, seam, .. } = self;
+        let mut texts_of_content = ContentTexts { reading, sources, texts, lead, answer, seam };
         tags.finish(&mut |segment| texts_of_content.take(segment));
         self.pause_all(reading);
+        let across = self.seam.finish(&reading.plan);
+        if let Some(answer) = self.texts.iter().position(is_answer) {
+            note_across(reading, &mut self.sources, &mut self.texts, answer, &across);
+        }
     }
 
     /// The source's byte below which nothing can still be carried out.
@@ -441,7 +451,7 @@ impl Choice {
             if source.kind == Source::Content { self.tags.watermark() } else { source.read };
         texts.into_iter().flatten().fold(decided, |least, at| {
             let Some(text) = self.texts.get(at) else { return least };
-            let watermark = text.watermark();
+            let watermark = self.seam.watermark(at, text);
             if watermark >= text.bytes() { least } else { least.min(source.locate(at, watermark)) }
         })
     }
@@ -474,6 +484,7 @@ struct ContentTexts<'c> {
     texts: &'c mut Vec<TextStream>,
     lead: &'c mut Option<usize>,
     answer: &'c mut Option<usize>,
+    seam: &'c mut Seam,
 }
 
 // === impl ContentTexts ===
@@ -486,6 +497,7 @@ impl ContentTexts<'_> {
                 if let Some(source) = self.sources.first_mut() {
                     read_into(self.reading, source, self.texts, position, at, text);
                 }
+                cross(self.reading, self.seam, self.sources, self.texts, position, text);
             }
             Segment::Decided(part) => self.decide(part),
         }
@@ -536,6 +548,47 @@ fn read_into(
     source.note(position, text.bytes(), at, more.len() as u64);
     let found = reading.push(text, more);
     note_redactions(source, position, found);
+}
+
+/// Reads on over the seam, if `position` is the answer's text.
+fn cross(
+    reading: &mut Reading,
+    seam: &mut Seam,
+    sources: &mut [TextSource],
+    texts: &mut [TextStream],
+    position: usize,
+    more: &str,
+) {
+    if !matches!(seam, Seam::Over) && texts.get(position).is_some_and(is_answer) {
+        let across = seam.read(&reading.plan, texts, more);
+        note_across(reading, sources, texts, position, &across);
+    }
+}
+
+/// Notes matches that begin in the thinking and end in the answer at `position`.
+fn note_across(
+    reading: &mut Reading,
+    sources: &mut [TextSource],
+    texts: &mut [TextStream],
+    position: usize,
+    across: &[Across],
+) {
+    for &Across { thinking, from, end, found } in across {
+        reading.blocked |= reading.holding && found.carries_out(Verdict::Block);
+        if found.carries_out(Verdict::Redact) {
+            for source in sources.iter_mut() {
+                source.redact(thinking, from..end);
+                source.redact(position, found.at.start..found.at.end);
+            }
+        }
+        if let Some(text) = texts.get_mut(position) {
+            text.found.push(found);
+        }
+    }
+}
+
+fn is_answer(text: &TextStream) -> bool {
+    !text.repeat && text.label == Label::Known(Channel::Answer)
 }
 
 fn pause_into(

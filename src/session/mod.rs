@@ -21,6 +21,7 @@ mod machine;
 mod plan;
 mod redaction;
 mod report;
+mod seam;
 mod source;
 mod text_stream;
 

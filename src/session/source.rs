@@ -85,6 +85,14 @@ impl TextSource {
         self.runs.push(Run { text, text_at, at, length });
     }
 
+    /// Notes that the span of a text is to be masked, as far as it came from here.
+    pub(super) fn redact(&mut self, text: usize, span: Range<u64>) {
+        if self.runs.iter().any(|run| run.text == text) {
+            let span = self.locate_span(text, span);
+            self.redactions.push(span);
+        }
+    }
+
     pub(super) fn runs(&self) -> &[Run] {
         &self.runs
     }

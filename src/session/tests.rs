@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    channel::Channel,
     dialect::Endpoint,
     policy::{Action, Mode, OnUnscanned, Policy, PromptBlock, Verdict},
     record::{ExchangeReport, UnscannedReason},
@@ -186,6 +187,45 @@ fn holds_only_what_can_still_become_a_match() {
         steps.push(sent_text(&sent, "content"));
     }
     assert_eq!(steps, ["the ", "", "", "", "forbidden falafel", " and a", "", " for you"]);
+}
+
+#[test]
+fn sees_what_lies_across_the_end_of_the_thinking() {
+    let block = |events: &[String]| run(&enforce(), events);
+    let field = [
+        event(&json!({"reasoning_content": "we take the forbidden"}), None),
+        event(&json!({"content": "\n\n"}), None),
+        event(&json!({"content": "falcon "}), None),
+    ];
+    let tags = [
+        event(&json!({"content": "<think>we take the forbidden"}), None),
+        event(&json!({"content": "</think>\n"}), None),
+        event(&json!({"content": "falcon now"}), None),
+    ];
+    for events in [&field, &tags] {
+        let run = block(events);
+        assert!(run.stopped && !run.sent.contains("forbidden"), "{}", run.sent);
+        let found: Vec<_> = run.report.choices.iter().flat_map(|choice| &choice.findings).collect();
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].channel, found[0].start), (Channel::Answer, 0));
+    }
+    // What ends otherwise is let through whole, tool calls without waiting.
+    let harmless = [&field[0], &event(&json!({"content": "bird"}), None)].map(String::clone);
+    assert_eq!(block(&harmless).sent, harmless.concat());
+    let call = json!({"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": "{}"}}]});
+    let tool = [field[0].clone(), event(&call, None), event(&json!({"content": "falcon "}), None)];
+    assert_eq!(block(&tool).sent, tool.concat());
+}
+
+#[test]
+fn masks_both_sides_of_the_end_of_the_thinking() {
+    let events = [
+        event(&json!({"reasoning": "at the old sesame"}), None),
+        event(&json!({"content": "street, now"}), None),
+    ];
+    let run = run(&enforce(), &events);
+    assert_eq!(sent_text(&run.sent, "reasoning"), "at the old [redacted]");
+    assert_eq!(sent_text(&run.sent, "content"), "[redacted], now");
 }
 
 #[test]

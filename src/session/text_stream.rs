@@ -85,6 +85,16 @@ impl TextStream {
         if self.paused { self.matcher.read_bytes() } else { self.matcher.watermark() }
     }
 
+    /// The same, where the text may still go on in another one.
+    pub(super) fn open_watermark(&self) -> u64 {
+        self.matcher.watermark()
+    }
+
+    /// What has read the text, as if it went on.
+    pub(super) const fn matcher(&self) -> &StreamMatcher {
+        &self.matcher
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.matcher.read_bytes()
     }

@@ -3,12 +3,15 @@
 //! A character is decomposed by compatibility (full-width letters, ligatures, styled mathematical letters
 //! and circled ones become plain; Hangul syllables stay whole), its case is folded, and what is drawn on
 //! other characters or not at all is dropped: Latin, Greek and Cyrillic accents, zero-width characters, bidi
-//! controls, soft hyphens, variation selectors, tags. White space other than `\n` becomes a space.
+//! controls, soft hyphens, variation selectors, tags. White space other than `\n` becomes a space. Small letters
+//! of other scripts that look like Latin ones (Cyrillic `а`) become those, typographic quotes and dashes plain ones.
 //!
-//! Rules' literals go through the same fold. It does not compose: Hangul written in conjoining jamo stays
-//! apart, and looks of other scripts (Cyrillic `а` for Latin `a`) are not told apart here.
+//! Rules' literals go through the same fold, so that a Russian literal still matches Russian text. It does not
+//! compose: Hangul written in conjoining jamo stays apart.
 
 use unicode_normalization::char::{decompose_compatible, is_combining_mark};
+
+use super::lookalike::latin;
 
 /// Gives the characters that `original` stands for: none, one, or several.
 pub fn fold_char(original: char, mut emit: impl FnMut(char)) {
@@ -64,14 +67,29 @@ fn fold_part(part: char, emit: &mut impl FnMut(char)) {
     } else if is_dropped(part) {
     } else if part.is_whitespace() {
         emit(' ');
+    } else if let Some(sign) = plain_sign(part) {
+        emit(sign);
     } else {
         // Capital ẞ has to become ß before it can become SS; final ς becomes σ by way of Σ.
         part.to_lowercase()
             .flat_map(char::to_uppercase)
             .flat_map(char::to_lowercase)
             .filter(|&c| !is_dropped(c))
-            .for_each(emit);
+            .for_each(|c| match latin(c) {
+                Some(latin) => latin.chars().for_each(&mut *emit),
+                None => emit(c),
+            });
     }
+}
+
+/// Typographic quotes and dashes as they are typed.
+const fn plain_sign(c: char) -> Option<char> {
+    Some(match c {
+        '‘' | '’' | '‚' | '‛' | 'ʼ' | '′' => '\'',
+        '“' | '”' | '„' | '‟' | '″' => '"',
+        '‐' | '‑' | '‒' | '–' | '—' | '―' | '−' => '-',
+        _ => return None,
+    })
 }
 
 /// The large blocks that the fold leaves alone, by ranges alone.
@@ -150,12 +168,15 @@ mod tests {
             ("cafe\u{301}", "cafe"),
             ("CAFÉ", "cafe"),
             ("ﬁre", "fire"),
+            ("“can’t” – never", "\"can't\" - never"),
             ("straße", "strasse"),
             ("STRASSE", "strasse"),
             ("STRAẞE", "strasse"),
-            ("ΟΔΟΣ", "οδοσ"),
-            ("οδος", "οδοσ"),
-            ("ПРИВЕТ", "привет"),
+            ("ΟΔΟΣ", "oδoo"),
+            ("οδος", "oδoo"),
+            ("ПРИВЕТ", "пpивeт"),
+            ("bоmЬ", "bomь"),
+            ("ꮪ🅱ᴏ", "sbo"),
             ("\u{130}", "i"),
             ("\u{212A}", "k"),
             ("Ⅷ", "viii"),
@@ -164,7 +185,7 @@ mod tests {
             ("漢字かな", "漢字かな"),
             ("ｶﾞ", "カ\u{3099}"),
             ("ガ", "カ\u{3099}"),
-            ("\u{1F9D}", "η"),
+            ("\u{1F9D}", "n"),
         ];
         for (text, folded) in cases {
             assert_eq!(fold(text), *folded, "{text:?}");

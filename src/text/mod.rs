@@ -4,4 +4,5 @@
 //! bytes and characters of the original ([`offsets`]).
 
 pub mod fold;
+pub(crate) mod lookalike;
 pub mod offsets;

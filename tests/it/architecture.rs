@@ -149,3 +149,20 @@ fn imports_are_read_out_of_groups_too() {
         "use crate::{\n    a::{b, c},\n    d,\n    e::f,\n};\n// crate::g\nlet x = crate::h::i();";
     assert_eq!(imports(text), ["a", "d", "e", "h"]);
 }
+
+#[test]
+fn tests_that_the_page_about_bypasses_names_exist() {
+    let page = include_str!("../../docs/bypasses.md");
+    let sources: String = files_of("").into_iter().map(|(_, text)| text).collect();
+    let names: Vec<&str> = page
+        .split('`')
+        .filter(|name| {
+            name.contains('_') && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        })
+        .filter(|name| name.len() > 20)
+        .collect();
+    assert!(names.len() >= 7, "{names:?}");
+    let missing: Vec<_> =
+        names.into_iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

@@ -1,0 +1,162 @@
+//! One escaped character, read as it comes: `&#98;`, `&#x62;`, `&lt;`, `%62`, `\x62`, `\u0062`, `\u{62}`.
+
+use crate::text::offsets::Origin;
+
+/// Longer ones are none.
+const LONGEST: usize = 10;
+
+/// An escape that has begun.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Escape {
+    at: u64,
+    origin: Origin,
+    at_edge: bool,
+    text: [u8; LONGEST],
+    length: usize,
+}
+
+/// What a character makes of an escape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// It goes on.
+    More,
+    /// It is complete and stands for this.
+    Is(char),
+    /// It is none.
+    No,
+}
+
+// === impl Escape ===
+
+impl Escape {
+    /// The escape that `c` begins, if one can begin with it.
+    pub(super) fn begin(c: char, at: u64, origin: Origin, at_edge: bool) -> Option<Self> {
+        let first = u8::try_from(c).ok().filter(|first| matches!(first, b'&' | b'%' | b'\\'))?;
+        let mut text = [0; LONGEST];
+        if let Some(place) = text.first_mut() {
+            *place = first;
+        }
+        Some(Self { at, origin, at_edge, text, length: 1 })
+    }
+
+    /// Its first folded byte.
+    pub(super) const fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Where it begins in the original.
+    pub(super) const fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Whether no word goes on in it.
+    pub(super) const fn at_edge(&self) -> bool {
+        self.at_edge
+    }
+
+    pub(super) fn read(&mut self, c: char) -> Read {
+        let Ok(byte) = u8::try_from(c) else { return Read::No };
+        let Some(place) = self.text.get_mut(self.length) else { return Read::No };
+        *place = byte;
+        self.length += 1;
+        let Some(text) = self.text.get(..self.length) else { return Read::No };
+        match text {
+            [b'&', name @ ..] => entity(name),
+            [b'%', digits @ ..] => exactly(digits, 2),
+            [b'\\', b'x', digits @ ..] => exactly(digits, 2),
+            [b'\\', b'u', b'{', digits @ ..] => until(digits, b'}', 16),
+            [b'\\', b'u', digits @ ..] => exactly(digits, 4),
+            _ => Read::No,
+        }
+    }
+}
+
+/// A number or a name up to the semicolon.
+fn entity(name: &[u8]) -> Read {
+    match name {
+        [b'#'] | [b'#', b'x'] => Read::More,
+        [b'#', b'x', digits @ ..] => until(digits, b';', 16),
+        [b'#', digits @ ..] => until(digits, b';', 10),
+        b"amp;" => Read::Is('&'),
+        b"lt;" => Read::Is('<'),
+        b"gt;" => Read::Is('>'),
+        b"quot;" => Read::Is('"'),
+        b"apos;" => Read::Is('\''),
+        b"nbsp;" => Read::Is(' '),
+        b"shy;" | b"zwnj;" => Read::No,
+        [name @ ..] if name.len() < 6 && name.iter().all(u8::is_ascii_lowercase) => Read::More,
+        _ => Read::No,
+    }
+}
+
+fn exactly(digits: &[u8], count: usize) -> Read {
+    if !digits.iter().all(u8::is_ascii_hexdigit) {
+        Read::No
+    } else if digits.len() < count {
+        Read::More
+    } else {
+        number(digits, 16)
+    }
+}
+
+fn until(digits: &[u8], end: u8, radix: u32) -> Read {
+    match digits {
+        [digits @ .., last] if *last == end => number(digits, radix),
+        _ if digits.iter().all(|&digit| char::from(digit).is_digit(radix)) => Read::More,
+        _ => Read::No,
+    }
+}
+
+fn number(digits: &[u8], radix: u32) -> Read {
+    str::from_utf8(digits)
+        .ok()
+        .and_then(|digits| u32::from_str_radix(digits, radix).ok())
+        .and_then(char::from_u32)
+        .map_or(Read::No, Read::Is)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<char> {
+        let mut chars = text.chars();
+        let mut escape = Escape::begin(chars.next()?, 0, Origin::default(), true)?;
+        for c in chars.by_ref() {
+            match escape.read(c) {
+                Read::More => {}
+                Read::Is(decoded) => return chars.next().is_none().then_some(decoded),
+                Read::No => return None,
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn the_usual_escapes_are_read() {
+        for text in ["&#98;", "&#x62;", "%62", "\\x62", "\\u0062", "\\u{62}", "&#0098;"] {
+            assert_eq!(read(text), Some('b'), "{text}");
+        }
+        assert_eq!(read("&#28856;"), Some('炸'));
+        assert_eq!(read("&nbsp;"), Some(' '));
+    }
+
+    #[test]
+    fn what_is_none_is_none() {
+        for text in [
+            "&",
+            "& b",
+            "%",
+            "%6",
+            "%zz",
+            "\\frac",
+            "&#;",
+            "&#xzz;",
+            "\\u{110000}",
+            "&bomb;",
+            "&#99999999999;",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,895 @@
+//! Literals in disguise: spelled with gaps, digits or escapes where the rule has letters.
+//!
+//! A [`LooseReader`] carries the places in a text where a literal may be under way. Each is a path through a trie
+//! of the literals' letters, begun at a word's edge; most die at their second letter. A path may
+//!
+//! * pass over signs and spaces inside a word (`b-o-m-b`), or leave out a literal's own (`pipebomb`);
+//! * take digits and signs for the letters they look like (`b0mb`), capitals of other scripts too;
+//! * read HTML entities, percent and backslash escapes as what they stand for;
+//! * pass over letters that are repeated (`booomb`);
+//! * take an asterisk for any letter (`ex*losive`).
+//!
+//! The trie also has literals written backwards and in rot13. What is allowed together, and for how long a literal,
+//! is said in [`Thread::accepts`]; a match that the plain text has too is reported once.
+
+use std::collections::HashMap;
+
+use aho_corasick::automaton::{Automaton, StateID};
+use aho_corasick::nfa::contiguous::NFA;
+use aho_corasick::{Anchored, MatchKind};
+
+use crate::text::fold::is_word;
+use crate::text::lookalike::latin_of_capital;
+use crate::text::offsets::{Offsets, Origin};
+
+use super::escape::Escape;
+
+/// Stands for a literal's own signs and spaces; UTF-8 never has this byte.
+const GAP: u8 = 0xFE;
+
+/// Signs and spaces that may stand between two letters.
+const LONGEST_GAP: u8 = 5;
+
+/// A literal needs this many letters to be looked for in disguise.
+const LEAST_LETTERS: u8 = 4;
+
+/// The same where words are not spaced.
+const LEAST_UNSPACED: u8 = 2;
+
+/// A literal needs this many letters to be looked for backwards and in rot13.
+const LEAST_ENCODED: u8 = 6;
+
+/// Letters of such a literal that may have gone before it is recognised: its match begins behind them.
+const ENCODED_HEAD: u8 = 2;
+
+/// Places that are followed at most; texts that reach it have been made to.
+const MAX_THREADS: usize = 1024;
+
+/// Literals while they are collected.
+#[derive(Debug, Default)]
+pub(super) struct LooseBuilder {
+    known: HashMap<Box<[u8]>, u32>,
+    entries: Vec<(u32, Entry)>,
+}
+
+/// All literals of a set, as letters.
+#[derive(Debug)]
+pub(super) struct LooseLiterals {
+    trie: NFA,
+    start: StateID,
+    /// By pattern, in bytes.
+    lengths: Vec<u16>,
+    /// Those of pattern `p` stand from `first[p]` to `first[p + 1]`.
+    first: Vec<u32>,
+    entries: Vec<Entry>,
+    patterns: Vec<Box<[u8]>>,
+    /// Whether a path may begin with this byte, itself or as what it looks like.
+    begins: [bool; 256],
+    /// The states that a literal's own gap follows, one bit each.
+    before_gaps: Vec<u64>,
+}
+
+/// What a literal is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    rule: u32,
+    part: u8,
+    form: Form,
+    letters: u8,
+    unspaced: bool,
+}
+
+/// How a literal is written in the trie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Form {
+    /// In its own letters.
+    Letters,
+    /// Backwards, or in rot13.
+    Encoded,
+}
+
+/// From which of the trie's states an enforced literal can be reached; by state, two bits.
+#[derive(Debug, Default)]
+pub(super) struct LooseLive {
+    letters: Vec<u64>,
+    encoded: Vec<u64>,
+}
+
+/// A literal in disguise, found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LooseHit {
+    pub(super) rule: u32,
+    pub(super) part: u8,
+    /// In folded bytes.
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) from: Origin,
+    pub(super) to: Origin,
+}
+
+/// The places in a text where a literal may be under way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LooseReader {
+    threads: Vec<Thread>,
+    /// The character before belongs to a word.
+    in_word: bool,
+    /// An escape is being read, and these are the places before it.
+    escape: Option<Box<(Escape, Vec<Thread>)>>,
+}
+
+/// A character of folded text, and its place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Letter {
+    /// As it is folded.
+    pub(super) folded: char,
+    /// As it stands in the text.
+    pub(super) original: char,
+    /// Its first folded byte.
+    pub(super) at: u64,
+}
+
+/// A place where a literal may be under way.
+#[derive(Clone, Copy, Debug)]
+struct Thread {
+    state: StateID,
+    /// Bytes from the trie's root.
+    depth: u16,
+    start: Place,
+    /// Where the letter behind an encoded literal's head begins.
+    behind_head: u64,
+    /// Where the last letter ends, in folded bytes.
+    end: u64,
+    letters: u8,
+    /// Letters that were taken from digits, signs and escapes.
+    changed: u8,
+    /// Gaps inside words.
+    gaps: u8,
+    /// Gaps inside words, with white space in them.
+    wide_gaps: u8,
+    /// The literal's own gaps that are left out.
+    joined: u8,
+    /// The literal's own gaps that are there, and those of them that are not one space.
+    own_gaps: u8,
+    odd_gaps: u8,
+    /// Letters passed over because they repeat the one before.
+    repeated: u8,
+    /// Letters that asterisks stand for.
+    starred: u8,
+    /// A sign or a space was escaped.
+    escaped: bool,
+    last: char,
+    /// No two letters have stood side by side so far.
+    apart: bool,
+    gap: Gap,
+    /// It stands on the literal's own gap.
+    on_own_gap: bool,
+    /// A literal ends here if a word does.
+    complete: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    folded: u64,
+    origin: Origin,
+}
+
+/// What has stood since the last letter.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gap {
+    chars: u8,
+    spaces: u8,
+    lines: u8,
+    /// It has a sign that ends a clause.
+    ends_clause: bool,
+}
+
+/// Letters that a character may stand for.
+struct Readings {
+    letters: [char; 3],
+    count: usize,
+    /// Whether the first is the character itself.
+    itself: bool,
+    /// It may also be a sign that stands between letters.
+    parts: bool,
+}
+
+// === impl LooseBuilder ===
+
+impl LooseBuilder {
+    pub(super) fn add(&mut self, folded: &str, rule: u32, part: u8) {
+        let unspaced = folded.chars().any(|c| c.is_alphanumeric() && !is_word(c));
+        let least = if unspaced { LEAST_UNSPACED } else { LEAST_LETTERS };
+        let (encoded, letters) = encode(folded.chars());
+        if letters < least {
+            return;
+        }
+        let mut add = |encoded: Vec<u8>, form| {
+            let next = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
+            let pattern = *self.known.entry(encoded.into_boxed_slice()).or_insert(next);
+            self.entries.push((pattern, Entry { rule, part, form, letters, unspaced }));
+        };
+        add(encoded, Form::Letters);
+        if letters >= LEAST_ENCODED && folded.is_ascii() {
+            add(encode(folded.chars().rev()).0, Form::Encoded);
+            add(encode(folded.chars().map(rot13)).0, Form::Encoded);
+        }
+    }
+
+    pub(super) fn build(self) -> Result<LooseLiterals, String> {
+        let mut patterns = vec![Box::<[u8]>::default(); self.known.len()];
+        for (literal, pattern) in self.known {
+            if let Some(place) = patterns.get_mut(pattern as usize) {
+                *place = literal;
+            }
+        }
+        let mut entries = self.entries;
+        entries.sort_unstable();
+        entries.dedup();
+        let mut first = vec![0_u32; patterns.len() + 1];
+        for &(pattern, _) in &entries {
+            if let Some(count) = first.get_mut(pattern as usize + 1) {
+                *count += 1;
+            }
+        }
+        let mut sum = 0;
+        for count in &mut first {
+            sum += *count;
+            *count = sum;
+        }
+        let trie = NFA::builder()
+            .match_kind(MatchKind::Standard)
+            .prefilter(false)
+            .build(&patterns)
+            .map_err(|error| error.to_string())?;
+        let start = trie.start_state(Anchored::Yes).map_err(|error| error.to_string())?;
+        let lengths =
+            patterns.iter().map(|literal| u16::try_from(literal.len()).unwrap_or(u16::MAX));
+        let mut literals = LooseLiterals {
+            trie,
+            start,
+            lengths: lengths.collect(),
+            first,
+            entries: entries.into_iter().map(|(_, entry)| entry).collect(),
+            patterns,
+            begins: [false; 256],
+            before_gaps: Vec::new(),
+        };
+        literals.begins = literals.find_beginnings();
+        literals.before_gaps = literals.find_gaps();
+        Ok(literals)
+    }
+}
+
+// === impl LooseLiterals ===
+
+impl LooseLiterals {
+    pub(super) fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
+    /// From which states a literal with a chosen rule can be reached.
+    pub(super) fn live(&self, chosen: impl Fn(u32) -> bool) -> LooseLive {
+        let mut live = LooseLive::default();
+        for (pattern, literal) in self.patterns.iter().enumerate() {
+            let forms = [Form::Letters, Form::Encoded].map(|form| {
+                self.entries_of(pattern)
+                    .iter()
+                    .any(|entry| entry.form == form && chosen(entry.rule))
+            });
+            let [letters, encoded] = forms;
+            if !letters && !encoded {
+                continue;
+            }
+            let mut state = self.start;
+            for &byte in literal {
+                state = self.next(state, byte);
+                if letters {
+                    set_bit(&mut live.letters, state.as_usize());
+                }
+                if encoded {
+                    set_bit(&mut live.encoded, state.as_usize());
+                }
+            }
+        }
+        live
+    }
+
+    fn next(&self, state: StateID, byte: u8) -> StateID {
+        self.trie.next_state(Anchored::Yes, state, byte)
+    }
+
+    #[inline]
+    fn next_char(&self, mut state: StateID, c: char) -> Option<StateID> {
+        if c.is_ascii() {
+            #[expect(clippy::cast_possible_truncation, reason = "it is ASCII")]
+            let state = self.next(state, c as u8);
+            return (!self.trie.is_dead(state)).then_some(state);
+        }
+        for &byte in c.encode_utf8(&mut [0; 4]).as_bytes() {
+            state = self.next(state, byte);
+            if self.trie.is_dead(state) {
+                return None;
+            }
+        }
+        Some(state)
+    }
+
+    fn next_gap(&self, state: StateID) -> Option<StateID> {
+        bit(&self.before_gaps, state.as_usize()).then(|| self.next(state, GAP))
+    }
+
+    fn find_gaps(&self) -> Vec<u64> {
+        let mut gaps = Vec::new();
+        for literal in &self.patterns {
+            let mut state = self.start;
+            for &byte in literal {
+                if byte == GAP {
+                    set_bit(&mut gaps, state.as_usize());
+                }
+                state = self.next(state, byte);
+            }
+        }
+        gaps
+    }
+
+    fn entries_of(&self, pattern: usize) -> &[Entry] {
+        let first = self.first.get(pattern).map_or(0, |&first| first as usize);
+        let end = self.first.get(pattern + 1).map_or(0, |&end| end as usize);
+        self.entries.get(first..end).unwrap_or_default()
+    }
+
+    /// What the path that has come to `state` by `depth` bytes spells, if it spells a literal.
+    fn spelled(&self, state: StateID, depth: u16) -> Option<&[Entry]> {
+        if !self.trie.is_match(state) {
+            return None;
+        }
+        // The others are ends of what the path spells.
+        (0..self.trie.match_len(state))
+            .map(|index| self.trie.match_pattern(state, index).as_usize())
+            .find(|&pattern| self.lengths.get(pattern) == Some(&depth))
+            .map(|pattern| self.entries_of(pattern))
+    }
+
+    fn find_beginnings(&self) -> [bool; 256] {
+        let mut begins = [false; 256];
+        for (code, begins) in (0..=u8::MAX).zip(&mut begins) {
+            *begins = match char::from(code) {
+                _ if self.is_empty() => false,
+                // They begin escapes, or characters that are looked at one by one.
+                '&' | '%' | '\\' | '\u{80}'.. => true,
+                c => Readings::of(c, c)
+                    .letters()
+                    .any(|(letter, _)| self.next_char(self.start, letter).is_some()),
+            };
+        }
+        begins
+    }
+}
+
+// === impl LooseLive ===
+
+impl LooseLive {
+    fn is_live(&self, thread: &Thread) -> bool {
+        let state = thread.state.as_usize();
+        bit(&self.letters, state) || (thread.letters > ENCODED_HEAD && bit(&self.encoded, state))
+    }
+
+    fn reaches_letters(&self, thread: &Thread) -> bool {
+        bit(&self.letters, thread.state.as_usize())
+    }
+}
+
+// === impl LooseReader ===
+
+impl LooseReader {
+    /// Whether the byte of a folded ASCII character needs to be read; if not, it is noted.
+    #[inline]
+    pub(super) fn passes(&mut self, literals: &LooseLiterals, byte: u8) -> bool {
+        let begins =
+            !self.in_word && literals.begins.get(usize::from(byte)).copied().unwrap_or(true);
+        if begins
+            || !self.threads.is_empty()
+            || self.escape.is_some()
+            || matches!(byte, b'&' | b'%' | b'\\')
+        {
+            return false;
+        }
+        self.in_word = byte.is_ascii_alphanumeric();
+        true
+    }
+
+    /// Reads a character.
+    pub(super) fn read(
+        &mut self,
+        literals: &LooseLiterals,
+        letter: Letter,
+        offsets: &Offsets,
+        found: &mut Vec<LooseHit>,
+    ) {
+        let Letter { folded: c, original, at } = letter;
+        if c.is_ascii_lowercase() && original.is_ascii() && self.escape.is_none() {
+            self.read_plain(literals, c, at, offsets);
+            return;
+        }
+        let place = Place { folded: at, origin: offsets.start_of(at) };
+        let end = at + c.len_utf8() as u64;
+        let is_letter = is_word(c) && c != '_';
+        let unspaced = !is_letter && c.is_alphanumeric();
+        if !is_letter {
+            self.emit_complete(literals, offsets, found);
+        }
+        let readings = Readings::of(c, original);
+        let escape = self.read_escape(c, place);
+        // What they become is put behind them.
+        let before = self.threads.len();
+        for index in 0..before {
+            if let Some(&thread) = self.threads.get(index) {
+                self.advance(literals, &thread, c, &readings, end);
+            }
+        }
+        self.threads.drain(..before);
+        if !self.in_word {
+            self.begin(literals, &readings, place, end);
+        }
+        if let Some((decoded, threads, at_edge, place)) = escape {
+            self.take_decoded(literals, &threads, decoded, at_edge.then_some(place), end);
+        }
+        self.in_word = is_letter;
+        if unspaced {
+            self.emit_complete(literals, offsets, found);
+        }
+        self.limit();
+    }
+
+    fn limit(&mut self) {
+        if self.threads.len() > MAX_THREADS {
+            self.threads.sort_by_key(|thread| std::cmp::Reverse(thread.letters));
+            self.threads.truncate(MAX_THREADS);
+        }
+    }
+
+    /// Reads a letter that stands for itself, as nearly all do.
+    fn read_plain(&mut self, literals: &LooseLiterals, c: char, at: u64, offsets: &Offsets) {
+        let end = at + 1;
+        let before = self.threads.len();
+        let mut kept = 0;
+        for index in 0..before {
+            let Some(&thread) = self.threads.get(index) else { break };
+            if thread.gap.chars == 0 {
+                if let Some(gap) = literals.next_gap(thread.state)
+                    && let Some(state) = literals.next_char(gap, c)
+                {
+                    let joined = Thread { joined: thread.joined.saturating_add(1), ..thread };
+                    self.threads.push(joined.stepped(literals, state, 2, c, false, end));
+                }
+                if c == thread.last {
+                    let repeated = thread.repeated.saturating_add(1);
+                    self.threads.push(Thread { repeated, end, apart: false, ..thread });
+                }
+            }
+            if let Some(state) = literals.next_char(thread.state, c)
+                && let Some(place) = self.threads.get_mut(kept)
+            {
+                *place = thread.stepped(literals, state, 1, c, false, end);
+                kept += 1;
+            }
+        }
+        self.threads.drain(kept..before);
+        if !self.in_word
+            && let Some(state) = literals.next_char(literals.start, c)
+        {
+            let start = Place { folded: at, origin: offsets.start_of(at) };
+            self.threads.push(Thread::begun(literals, state, c, start, end, false));
+        }
+        self.in_word = true;
+        self.limit();
+    }
+
+    /// The text has ended.
+    pub(super) fn end(
+        &mut self,
+        literals: &LooseLiterals,
+        offsets: &Offsets,
+        found: &mut Vec<LooseHit>,
+    ) {
+        self.emit_complete(literals, offsets, found);
+        self.threads.clear();
+        self.escape = None;
+    }
+
+    /// Where the first enforced literal begins that may be under way.
+    pub(super) fn live_from(&self, live: &LooseLive, offsets: &Offsets) -> Option<Origin> {
+        if self.threads.is_empty() && self.escape.is_none() {
+            return None;
+        }
+        let frozen = self.escape.iter().flat_map(|escape| escape.1.iter());
+        let threads = self.threads.iter().chain(frozen).filter(|thread| live.is_live(thread));
+        let from = |thread: &Thread| {
+            if live.reaches_letters(thread) { thread.start } else { thread.behind_head(offsets) }
+        };
+        let places = threads.map(from);
+        let escape = self.escape.as_ref().filter(|_| !live.letters.is_empty());
+        let places = places.chain(escape.and_then(|escape| {
+            escape.0.at_edge().then(|| Place { folded: escape.0.at(), origin: escape.0.origin() })
+        }));
+        places.min_by_key(|place| place.folded).map(|place| place.origin)
+    }
+
+    fn begin(&mut self, literals: &LooseLiterals, readings: &Readings, place: Place, end: u64) {
+        for (letter, changed) in readings.letters() {
+            let Some(state) = literals.next_char(literals.start, letter) else { continue };
+            self.threads.push(Thread::begun(literals, state, letter, place, end, changed));
+        }
+    }
+
+    /// Lets a place read a character, in every way that it can be read.
+    fn advance(
+        &mut self,
+        literals: &LooseLiterals,
+        thread: &Thread,
+        c: char,
+        readings: &Readings,
+        end: u64,
+    ) {
+        if readings.parts {
+            self.part(literals, thread, c);
+        }
+        for (letter, changed) in readings.letters() {
+            self.step(literals, thread, letter, changed, end);
+        }
+        if c == '*' && thread.gap.chars == 0 {
+            let starred = Thread { starred: thread.starred.saturating_add(1), ..*thread };
+            for letter in 'a'..='z' {
+                self.step(literals, &starred, letter, true, end);
+            }
+        }
+        if readings.itself && thread.gap.chars == 0 && c.is_ascii_alphabetic() && c == thread.last {
+            let repeated = thread.repeated.saturating_add(1);
+            self.threads.push(Thread { repeated, end, apart: false, ..*thread });
+        }
+    }
+
+    fn step(
+        &mut self,
+        literals: &LooseLiterals,
+        thread: &Thread,
+        letter: char,
+        changed: bool,
+        end: u64,
+    ) {
+        let width = letter.len_utf8();
+        if let Some(state) = literals.next_char(thread.state, letter) {
+            self.threads.push(thread.stepped(literals, state, width, letter, changed, end));
+        }
+        // The literal has a gap here, the text has none.
+        if !thread.on_own_gap
+            && thread.gap.chars == 0
+            && let Some(gap) = literals.next_gap(thread.state)
+            && let Some(state) = literals.next_char(gap, letter)
+        {
+            let joined = Thread { joined: thread.joined.saturating_add(1), ..*thread };
+            self.threads.push(joined.stepped(literals, state, width + 1, letter, changed, end));
+        }
+    }
+
+    /// Reads a sign or a space between letters.
+    fn part(&mut self, literals: &LooseLiterals, thread: &Thread, c: char) {
+        let first = thread.gap.chars == 0;
+        let Some(parted) = thread.parted(c) else { return };
+        if first && let Some(state) = literals.next_gap(thread.state) {
+            self.threads.push(Thread {
+                state,
+                depth: thread.depth + 1,
+                on_own_gap: true,
+                ..parted
+            });
+        }
+        self.threads.push(parted);
+    }
+
+    fn read_escape(&mut self, c: char, place: Place) -> Option<(char, Vec<Thread>, bool, Place)> {
+        let mut done = None;
+        if let Some(mut open) = self.escape.take() {
+            match open.0.read(c) {
+                super::escape::Read::More => self.escape = Some(open),
+                super::escape::Read::Is(decoded) => {
+                    let place = Place { folded: open.0.at(), origin: open.0.origin() };
+                    done = Some((decoded, open.1, open.0.at_edge(), place));
+                }
+                super::escape::Read::No => {}
+            }
+        }
+        if let Some(escape) = Escape::begin(c, place.folded, place.origin, !self.in_word) {
+            // An escape inside an escape begins anew.
+            self.escape = Some(Box::new((escape, self.threads.clone())));
+        }
+        done
+    }
+
+    /// Reads what an escape stands for, from where the places were before it.
+    fn take_decoded(
+        &mut self,
+        literals: &LooseLiterals,
+        threads: &[Thread],
+        decoded: char,
+        begins_at: Option<Place>,
+        end: u64,
+    ) {
+        let mut folded = Vec::new();
+        crate::text::fold::fold_char(decoded, |c| folded.push(c));
+        let [c] = folded[..] else { return };
+        let readings = Readings::of(c, decoded);
+        for thread in threads {
+            if readings.parts {
+                self.part(literals, &Thread { escaped: true, ..*thread }, c);
+            }
+            for (letter, _) in readings.letters() {
+                self.step(literals, thread, letter, true, end);
+            }
+        }
+        if let Some(place) = begins_at {
+            for (letter, _) in readings.letters() {
+                let Some(state) = literals.next_char(literals.start, letter) else { continue };
+                self.threads.push(Thread::begun(literals, state, letter, place, end, true));
+            }
+        }
+    }
+
+    /// Reports the literals that a word's end completes.
+    fn emit_complete(
+        &mut self,
+        literals: &LooseLiterals,
+        offsets: &Offsets,
+        found: &mut Vec<LooseHit>,
+    ) {
+        for thread in &mut self.threads {
+            if !std::mem::take(&mut thread.complete) {
+                continue;
+            }
+            for entry in literals.spelled(thread.state, thread.depth).unwrap_or_default() {
+                if thread.accepts(entry) {
+                    let start = match entry.form {
+                        Form::Letters => thread.start,
+                        Form::Encoded => thread.behind_head(offsets),
+                    };
+                    found.push(LooseHit {
+                        rule: entry.rule,
+                        part: entry.part,
+                        start: start.folded,
+                        end: thread.end,
+                        from: start.origin,
+                        to: offsets.end_of(thread.end),
+                    });
+                }
+            }
+        }
+    }
+}
+
+// === impl Thread ===
+
+impl Thread {
+    fn begun(
+        literals: &LooseLiterals,
+        state: StateID,
+        letter: char,
+        start: Place,
+        end: u64,
+        changed: bool,
+    ) -> Self {
+        let depth = u16::try_from(letter.len_utf8()).unwrap_or(u16::MAX);
+        Self {
+            state,
+            depth,
+            start,
+            behind_head: start.folded,
+            end,
+            letters: 1,
+            changed: u8::from(changed),
+            gaps: 0,
+            wide_gaps: 0,
+            joined: 0,
+            own_gaps: 0,
+            odd_gaps: 0,
+            repeated: 0,
+            starred: 0,
+            escaped: false,
+            last: letter,
+            apart: true,
+            gap: Gap::default(),
+            on_own_gap: false,
+            complete: literals.spelled(state, depth).is_some(),
+        }
+    }
+
+    fn behind_head(&self, offsets: &Offsets) -> Place {
+        Place { folded: self.behind_head, origin: offsets.start_of(self.behind_head) }
+    }
+
+    /// Another letter on, `width` bytes of the trie.
+    fn stepped(
+        &self,
+        literals: &LooseLiterals,
+        state: StateID,
+        width: usize,
+        letter: char,
+        changed: bool,
+        end: u64,
+    ) -> Self {
+        let depth = self.depth.saturating_add(u16::try_from(width).unwrap_or(u16::MAX));
+        let parted = self.gap.chars > 0;
+        let in_word = parted && !self.on_own_gap;
+        let one_space = self.gap.chars == 1 && self.gap.spaces == 1 && self.gap.lines == 0;
+        Self {
+            state,
+            depth,
+            end,
+            behind_head: if self.letters == ENCODED_HEAD { self.end } else { self.behind_head },
+            letters: self.letters.saturating_add(1),
+            changed: self.changed.saturating_add(u8::from(changed)),
+            gaps: self.gaps.saturating_add(u8::from(in_word)),
+            wide_gaps: self.wide_gaps.saturating_add(u8::from(in_word && self.gap.spaces > 0)),
+            own_gaps: self.own_gaps.saturating_add(u8::from(self.on_own_gap)),
+            odd_gaps: self.odd_gaps.saturating_add(u8::from(self.on_own_gap && !one_space)),
+            last: letter,
+            apart: self.apart && parted,
+            gap: Gap::default(),
+            on_own_gap: false,
+            complete: literals.spelled(state, depth).is_some(),
+            ..*self
+        }
+    }
+
+    /// Another sign or space on; `None` where no literal goes on behind it.
+    fn parted(&self, c: char) -> Option<Self> {
+        let gap = Gap {
+            chars: self.gap.chars + 1,
+            spaces: self.gap.spaces + u8::from(c.is_whitespace()),
+            lines: self.gap.lines + u8::from(c == '\n'),
+            ends_clause: self.gap.ends_clause || ends_clause(c),
+        };
+        let is_parting = gap.lines > 1 || (gap.ends_clause && (gap.spaces > 0 || !c.is_ascii()));
+        let goes_on = gap.chars <= LONGEST_GAP && (!is_parting || self.apart);
+        goes_on.then_some(Self { gap, complete: false, ..*self })
+    }
+
+    /// Whether the literal counts as found by what stands in its place.
+    fn accepts(&self, entry: &Entry) -> bool {
+        let Self {
+            changed, gaps, wide_gaps, joined, own_gaps, odd_gaps, repeated, starred, ..
+        } = *self;
+        if entry.form == Form::Encoded {
+            return changed == 0 && gaps == 0 && joined == 0 && repeated == 0;
+        }
+        if entry.unspaced {
+            return gaps + odd_gaps + changed > 0 && joined == 0 && repeated == 0;
+        }
+        let letters = entry.letters;
+        let deviates =
+            changed > 0 || gaps > 0 || joined > 0 || odd_gaps > 0 || repeated > 0 || self.escaped;
+        // A third of it at least stands there as it is, unless all of it is escaped or spelled.
+        let is_readable =
+            changed == 0 || letters.saturating_sub(changed) * 3 >= letters || changed == letters;
+        let is_spelled = (gaps + own_gaps) * 2 >= letters;
+        let gaps_fit = gaps == 0 || is_spelled || wide_gaps == 0 || letters >= 6;
+        let joins_fit = joined == 0 || letters >= 7;
+        // A short word in two disguises at once is chance (`$\tan`).
+        let disguises_fit = letters >= 6 || changed == 0 || gaps == 0 || is_spelled;
+        let stars_fit = starred == 0 || (letters >= 5 && starred <= letters / 4);
+        // One letter doubled is a spelling mistake.
+        let repeats_fit = repeated != 1;
+        deviates
+            && is_readable
+            && gaps_fit
+            && joins_fit
+            && disguises_fit
+            && stars_fit
+            && repeats_fit
+    }
+}
+
+// === impl Readings ===
+
+impl Readings {
+    fn of(c: char, original: char) -> Self {
+        let is_letter = c.is_alphanumeric();
+        let mut readings = Self {
+            letters: [c; 3],
+            count: usize::from(is_letter),
+            itself: is_letter,
+            parts: !is_letter,
+        };
+        match looks_like(c) {
+            [] => {
+                if let Some(letter) =
+                    latin_of_capital(original).map(char::from).filter(|&letter| letter != c)
+                {
+                    readings.add(letter);
+                }
+            }
+            letters => letters.iter().for_each(|&letter| readings.add(char::from(letter))),
+        }
+        readings
+    }
+
+    fn add(&mut self, letter: char) {
+        if let Some(place) = self.letters.get_mut(self.count) {
+            *place = letter;
+            self.count += 1;
+        }
+    }
+
+    /// The letters, and whether each differs from the character.
+    fn letters(&self) -> impl Iterator<Item = (char, bool)> + '_ {
+        let itself = self.itself;
+        (0..)
+            .zip(self.letters)
+            .take(self.count)
+            .map(move |(index, letter)| (letter, !(itself && index == 0)))
+    }
+}
+
+/// The letters that digits and signs are written for.
+const fn looks_like(c: char) -> &'static [u8] {
+    match c {
+        '0' => b"o",
+        '1' | '|' => b"il",
+        '2' => b"z",
+        '3' | '€' => b"e",
+        '4' | '@' => b"a",
+        '5' | '$' => b"s",
+        '6' => b"gb",
+        '7' | '+' => b"t",
+        '8' => b"b",
+        '9' => b"gq",
+        '!' | '¡' => b"i",
+        '£' => b"l",
+        '¢' | '(' => b"c",
+        '¥' => b"y",
+        _ => b"",
+    }
+}
+
+const fn ends_clause(c: char) -> bool {
+    matches!(c, '.' | ',' | ';' | ':' | '!' | '?' | '。' | '，' | '、' | '；' | '：' | '！' | '？')
+}
+
+const fn rot13(c: char) -> char {
+    match c {
+        'a'..='m' => (c as u8 + 13) as char,
+        'n'..='z' => (c as u8 - 13) as char,
+        _ => c,
+    }
+}
+
+/// The letters of a literal with its gaps, and how many letters there are.
+fn encode(folded: impl Iterator<Item = char>) -> (Vec<u8>, u8) {
+    let (mut encoded, mut letters) = (Vec::new(), 0_u8);
+    let mut gap = false;
+    for c in folded {
+        if !c.is_alphanumeric() {
+            gap = letters > 0;
+            continue;
+        }
+        if std::mem::take(&mut gap) {
+            encoded.push(GAP);
+        }
+        encoded.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        letters = letters.saturating_add(1);
+    }
+    (encoded, letters)
+}
+
+fn set_bit(bits: &mut Vec<u64>, at: usize) {
+    let (word, bit) = (at / 64, at % 64);
+    if bits.len() <= word {
+        bits.resize(word + 1, 0);
+    }
+    if let Some(word) = bits.get_mut(word) {
+        *word |= 1 << bit;
+    }
+}
+
+fn bit(bits: &[u64], at: usize) -> bool {
+    bits.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+}
