@@ -33,6 +33,8 @@ enum Which<'w> {
 pub struct Footprint {
     /// The literals' automaton and its tables.
     pub literals: usize,
+    /// The same literals, to be seen through disguises.
+    pub disguises: usize,
     /// The automata of regexes that are read along.
     pub groups: usize,
     /// The automata that run from where a literal stands, or back from where a match ends.
@@ -45,7 +47,7 @@ impl Footprint {
     /// All of it.
     #[must_use]
     pub const fn total(self) -> usize {
-        self.literals + self.groups + self.single
+        self.literals + self.disguises + self.groups + self.single
     }
 }
 
@@ -61,6 +63,7 @@ impl RuleSet {
         };
         Footprint {
             literals: self.literals.memory(),
+            disguises: self.loose.memory(),
             groups: self.groups.iter().map(Group::memory).sum(),
             single: self.regexes.iter().map(|regex| single(&regex.search)).sum(),
         }

@@ -236,9 +236,10 @@ fn tell(report: &Report, out: &mut impl Write) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "automata {:.1} MiB: literals {:.1}, regexes read along {:.1}, regexes run now and then {:.1}",
+        "automata {:.1} MiB: literals {:.1}, in disguise {:.1}, regexes read along {:.1}, regexes run now and then {:.1}",
         mib(memory.total()),
         mib(memory.literals),
+        mib(memory.disguises),
         mib(memory.groups),
         mib(memory.single),
     )?;
