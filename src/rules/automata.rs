@@ -94,6 +94,11 @@ impl Group {
         Some(Self { dfa, start, members: members.iter().map(|&(member, _)| member).collect() })
     }
 
+    /// In bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.dfa.memory_usage()
+    }
+
     pub(super) fn members(&self) -> &[u32] {
         &self.members
     }
@@ -161,6 +166,11 @@ impl Starts {
         Some(Self { dfa, bound })
     }
 
+    /// In bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.dfa.memory_usage()
+    }
+
     /// How many bytes the longest match has that ends with `before`, given what follows and whether
     /// `before` begins with the text's own beginning.
     pub(super) fn longest(&self, before: &[u8], after: Option<u8>, whole: Whole) -> Option<usize> {
@@ -175,6 +185,11 @@ impl Ends {
     pub(super) fn new(hir: &Hir) -> Option<Self> {
         let dfa = build(&[hir], Direction::ForwardFromStart, SINGLE_SIZE)?.to_sparse().ok()?;
         Some(Self { dfa })
+    }
+
+    /// In bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.dfa.memory_usage()
     }
 
     /// The state at a match's start; `before` is the byte that stands before it.
@@ -305,6 +320,14 @@ impl Closure {
                 if back.cut_short { within_bound(text, *limit) } else { back.longest.unwrap_or(0) }
             }
             Self::Bound(bound) => within_bound(text, *bound),
+        }
+    }
+
+    /// In bytes.
+    pub(super) fn memory(&self) -> usize {
+        match self {
+            Self::Exact { dfa, .. } => dfa.memory_usage(),
+            Self::Bound(_) => 0,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use regex_syntax::hir::Look;
 
@@ -10,6 +11,7 @@ use crate::channel::Channel;
 use super::automata::{self, Closed, Ends, Group, Side, Starts, Triggers};
 use super::literals::{Literals, LiteralsBuilder, LiveAt, Role, Use};
 use super::loose::{LooseBuilder, LooseLiterals};
+use super::overrides;
 use super::pack::{Edges, Literal, Needs, Pack, PackError, PatternSpec, Place, Placed, RuleSpec};
 use super::patterns::Pattern;
 use super::{Category, Examples, Kind, RuleAction, Severity};
@@ -69,6 +71,25 @@ pub(super) struct Shape {
     pub(super) patterns: Vec<PatternSpec>,
     /// Its exceptions as the pack has them.
     pub(super) unless: Vec<PatternSpec>,
+    pub(super) stands: Stands,
+}
+
+/// Where packs say what a rule is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stands {
+    /// The rule's pack, and its place there.
+    pub(super) rule: Spot,
+    /// Its patterns, in their order.
+    pub(super) patterns: Vec<Spot>,
+    /// The places of the overrides that changed it.
+    pub(super) overridden: Vec<String>,
+}
+
+/// A place in a pack.
+#[derive(Clone, Debug)]
+pub(super) struct Spot {
+    pub(super) origin: Arc<str>,
+    pub(super) place: Place,
 }
 
 /// Words near each other.
@@ -126,8 +147,9 @@ impl RuleSet {
     }
 
     /// Looks for a regex by its literals where the shortest has `rare` bytes.
-    pub(super) fn compile_with(packs: Vec<Pack>, rare: usize) -> Result<Self, Vec<PackError>> {
-        let mut compiler = Compiler { rare, ..Compiler::default() };
+    pub(super) fn compile_with(mut packs: Vec<Pack>, rare: usize) -> Result<Self, Vec<PackError>> {
+        let errors = overrides::apply(&mut packs);
+        let mut compiler = Compiler { rare, errors, ..Compiler::default() };
         for pack in packs {
             compiler.add(pack);
         }
@@ -192,7 +214,7 @@ struct Compiler {
     rare: usize,
     rules: Vec<Rule>,
     shapes: Vec<Shape>,
-    origins: Vec<(String, Place)>,
+    origins: Vec<Spot>,
     literals: LiteralsBuilder,
     loose: LooseBuilder,
     nears: Vec<Near>,
@@ -206,16 +228,14 @@ struct Compiler {
 
 impl Compiler {
     fn add(&mut self, pack: Pack) {
+        let origin: Arc<str> = Arc::from(pack.origin.as_str());
         for spec in pack.rules {
             let rule = u32::try_from(self.rules.len()).unwrap_or(u32::MAX);
             let place = spec.place;
-            self.origins.push((pack.origin.clone(), place));
+            self.origins.push(Spot { origin: Arc::clone(&origin), place });
             if let Some(first) = self.known.insert(spec.id.clone(), rule) {
-                let first = self
-                    .origins
-                    .get(first as usize)
-                    .map(|(origin, place)| format!("{origin}:{}:{}", place.line, place.column))
-                    .unwrap_or_default();
+                let first =
+                    self.origins.get(first as usize).map(ToString::to_string).unwrap_or_default();
                 self.errors.push(PackError {
                     origin: pack.origin.clone(),
                     line: place.line,
@@ -243,12 +263,23 @@ impl Compiler {
         for pattern in &spec.unless {
             self.add_pattern(rule, Role::Exception, pattern);
         }
+        let rule_spot = self.origins.get(rule as usize).cloned().unwrap_or_default();
+        let spot = |pattern: &Placed<PatternSpec>| {
+            let origin = pattern.origin.as_ref().unwrap_or(&rule_spot.origin);
+            Spot { origin: Arc::clone(origin), place: pattern.place }
+        };
+        let stands = Stands {
+            patterns: spec.patterns.iter().map(spot).collect(),
+            overridden: spec.overridden,
+            rule: rule_spot,
+        };
         self.shapes.push(Shape {
             needs,
             has_exceptions: !spec.unless.is_empty(),
             longest: longest.unwrap_or(0) as u64,
             patterns: spec.patterns.into_iter().map(|pattern| pattern.what).collect(),
             unless: spec.unless.into_iter().map(|pattern| pattern.what).collect(),
+            stands,
         });
         self.rules.push(Rule {
             id: spec.id,
@@ -274,7 +305,8 @@ impl Compiler {
                 }
             }
             PatternSpec::Regex(regex) => {
-                let regex = Placed { what: regex.clone(), place: pattern.place };
+                let origin = pattern.origin.clone();
+                let regex = Placed { what: regex.clone(), place: pattern.place, origin };
                 self.regexes.push((rule, serves, regex));
             }
             PatternSpec::Near { words, within_chars } => {
@@ -304,14 +336,14 @@ impl Compiler {
         for (number, ((rule, role, pattern), triggers)) in
             (0..).zip(std::mem::take(&mut self.regexes).into_iter().zip(triggers))
         {
-            let Placed { what: pattern, place } = pattern;
+            let Placed { what: pattern, place, origin } = pattern;
             let search = match triggers.as_ref().map(|triggers| triggers.side) {
                 None => Starts::new(&pattern.hir, pattern.bound).map(Search::Grouped),
                 Some(Side::Last) => Starts::new(&pattern.hir, pattern.bound).map(Search::FromLast),
                 Some(Side::First) => Ends::new(&pattern.hir).map(Search::FromFirst),
             };
             let Some(search) = search else {
-                self.refuse_size(rule, place);
+                self.refuse_size(rule, place, origin);
                 continue;
             };
             // Back to the beginning of a first literal, or of a match.
@@ -321,6 +353,8 @@ impl Compiler {
                 }
                 _ => pattern.bound,
             };
+            // What is judged is read again once the match is over, a character after its end at most.
+            let reach = if pattern.checks.is_empty() { reach } else { pattern.bound + 4 };
             for folded in triggers.into_iter().flat_map(|triggers| triggers.literals) {
                 let literal = Literal { folded, edges: Edges::Anywhere };
                 let role = Role::Trigger { regex: number };
@@ -389,22 +423,22 @@ impl Compiler {
             if let Some(group) = Group::alone(number, &pattern.what.hir) {
                 groups.push(group);
             } else {
-                let place = pattern.place;
-                self.refuse_size(rule, place);
+                let (place, origin) = (pattern.place, pattern.origin.clone());
+                self.refuse_size(rule, place, origin);
             }
         }
         groups
     }
 
-    fn refuse_size(&mut self, rule: u32, place: Place) {
-        let (Some((origin, _)), Some(id)) = (
+    fn refuse_size(&mut self, rule: u32, place: Place, origin: Option<Arc<str>>) {
+        let (Some(spot), Some(id)) = (
             self.origins.get(rule as usize),
             self.rules.get(rule as usize).map(|rule| rule.id.clone()),
         ) else {
             return;
         };
         let error = PackError {
-            origin: origin.clone(),
+            origin: origin.unwrap_or_else(|| Arc::clone(&spot.origin)).to_string(),
             line: place.line,
             column: place.column,
             rule: Some(id),
@@ -430,6 +464,20 @@ fn rare_triggers(pattern: &Pattern, rare: usize) -> Option<Triggers> {
 /// Whether no match is longer than the bound.
 fn is_whole(pattern: &Pattern) -> bool {
     pattern.hir.properties().maximum_len().is_some_and(|longest| longest <= pattern.bound)
+}
+
+// === impl Spot ===
+
+impl Default for Spot {
+    fn default() -> Self {
+        Self { origin: Arc::from(""), place: Place { line: 0, column: 0 } }
+    }
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.origin, self.place.line, self.place.column)
+    }
 }
 
 // === impl Regex ===

@@ -152,6 +152,20 @@ impl Literals {
         self.encoded.is_empty()
     }
 
+    pub(super) fn automaton(&self) -> &NFA {
+        &self.automaton
+    }
+
+    /// What stands beside the automaton, in bytes.
+    pub(super) fn tables(&self) -> usize {
+        let encoded: usize = self.encoded.iter().map(|literal| literal.len() + 16).sum();
+        encoded
+            + size_of_val(self.first_use.as_slice())
+            + size_of_val(self.uses.as_slice())
+            + size_of_val(self.places.as_slice())
+            + size_of_val(self.prefixes.as_slice())
+    }
+
     /// The longest literal, in bytes of folded text.
     pub(super) fn longest(&self) -> usize {
         self.longest
@@ -294,7 +308,7 @@ impl Literals {
 }
 
 /// The literal as the automaton reads it.
-fn encode(literal: &Literal) -> Box<[u8]> {
+pub(super) fn encode(literal: &Literal) -> Box<[u8]> {
     let mut encoded = Vec::with_capacity(literal.folded.len() + 4);
     let anchored = literal.edges == Edges::Word;
     let mut before: Option<bool> = None;

@@ -263,6 +263,17 @@ impl LooseBuilder {
 // === impl LooseLiterals ===
 
 impl LooseLiterals {
+    /// What the trie and its tables take, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        let patterns: usize = self.patterns.iter().map(|pattern| pattern.len() + 16).sum();
+        self.trie.memory_usage()
+            + patterns
+            + size_of_val(self.lengths.as_slice())
+            + size_of_val(self.first.as_slice())
+            + size_of_val(self.entries.as_slice())
+            + size_of_val(self.before_gaps.as_slice())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }

@@ -8,8 +8,12 @@
 //! | [`pack`] | YAML → [`Pack`], or every broken rule with its place |
 //! | [`compile`] | packs → [`RuleSet`], the automata that all texts share |
 //! | [`watch`] | which rules watch a text, and which of them may redact or block there |
+//! | [`schema`] | the packs' JSON Schema, for editors |
 //! | [`stream_matcher`] | the state carried along one text |
+//! | [`validators`] | check digits and randomness of what a regex has matched |
 //! | [`mod@examples`], [`mod@lint`] | what `thinkgate rules test` says of a set |
+//! | [`mod@explain`] | why one rule matches a text, or does not |
+//! | [`parts`] | the automata one by one, to be measured |
 //! | [`builtin`] | the packs inside the binary |
 
 use serde::{Deserialize, Serialize};
@@ -20,12 +24,17 @@ pub mod compile;
 mod encoded;
 mod escape;
 pub mod examples;
+pub mod explain;
 pub mod lint;
 mod literals;
 mod loose;
+mod overrides;
 pub mod pack;
+pub mod parts;
 mod patterns;
+pub mod schema;
 pub mod stream_matcher;
+pub mod validators;
 pub mod watch;
 mod yaml;
 
@@ -33,9 +42,10 @@ mod yaml;
 mod tests;
 
 pub use compile::{Rule, RuleIndex, RuleSet};
-pub use lint::{LintNote, lint};
+pub use lint::{Level, LintNote, everyday_text, lint};
 pub use pack::{Examples, Pack, PackError, PackSource};
 pub use stream_matcher::{RuleMatch, StreamMatcher};
+pub use validators::Validator;
 pub use watch::Watch;
 
 /// A kind of harm. The set is closed: reports and metrics of every deployment can be compared.

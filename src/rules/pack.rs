@@ -1,7 +1,8 @@
 //! YAML → [`Pack`]: every rule read and checked by itself, every broken one reported.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as ValueError, StrDeserializer};
@@ -10,7 +11,9 @@ use serde_saphyr::{Location, Spanned};
 use crate::channel::Channel;
 use crate::text::fold::fold;
 
+use super::overrides::{Changes, Override, Selector};
 use super::patterns::{self, Pattern};
+use super::validators::{Checks, MAX_ENTROPY};
 use super::yaml::{self, Node, Value};
 use super::{Category, Kind, RuleAction, Severity};
 
@@ -38,6 +41,7 @@ pub struct Pack {
     pub origin: String,
     /// Its rules, in the order of the file.
     pub rules: Vec<RuleSpec>,
+    pub(super) overrides: Vec<Override>,
 }
 
 /// A rule as a pack states it.
@@ -67,6 +71,8 @@ pub struct RuleSpec {
     pub(super) patterns: Vec<Placed<PatternSpec>>,
     pub(super) unless: Vec<Placed<PatternSpec>>,
     pub(super) place: Place,
+    /// The places of the overrides that changed it.
+    pub(super) overridden: Vec<String>,
 }
 
 /// Texts that `thinkgate rules test` tries on a rule.
@@ -117,6 +123,8 @@ pub(super) struct Place {
 pub(super) struct Placed<T> {
     pub(super) what: T,
     pub(super) place: Place,
+    /// The pack that says it, where it is not the rule's own.
+    pub(super) origin: Option<Arc<str>>,
 }
 
 /// One entry of `any`, `all` or `unless`.
@@ -143,6 +151,34 @@ pub(super) enum Edges {
     Anywhere,
 }
 
+/// The keys of a pack.
+pub(super) const PACK_KEYS: &[&str] =
+    &["pack", "version", "description", "sets", "rules", "overrides"];
+/// The keys of a rule.
+pub(super) const RULE_KEYS: &[&str] = &[
+    "id",
+    "description",
+    "kind",
+    "category",
+    "severity",
+    "channels",
+    "any",
+    "all",
+    "unless",
+    "action",
+    "weight",
+    "examples",
+    "references",
+];
+/// The keys of a pattern.
+pub(super) const PATTERN_KEYS: &[&str] =
+    &["literal", "literals_file", "set", "word", "regex", "bound", "validator", "entropy", "near"];
+/// The keys of an override.
+pub(super) const OVERRIDE_KEYS: &[&str] =
+    &["rules", "enabled", "action", "severity", "channels", "weight", "unless"];
+/// The keys by which an override selects.
+pub(super) const SELECTOR_KEYS: &[&str] = &["id", "pack", "kind", "category", "severity"];
+
 /// The longest literal, in bytes of folded text.
 pub(super) const MAX_LITERAL: usize = 1024;
 /// The widest window of `near`, in characters.
@@ -163,7 +199,8 @@ impl Pack {
         yaml: &str,
         literals: &dyn Fn(&str) -> Result<String, String>,
     ) -> Result<Self, Vec<PackError>> {
-        let mut reader = Reader { origin, literals, rule: None, errors: Vec::new() };
+        let mut reader =
+            Reader { origin, literals, sets: HashMap::new(), rule: None, errors: Vec::new() };
         let pack = match yaml::parse(yaml) {
             Ok(document) => reader.pack(&document),
             Err(fault) => {
@@ -210,6 +247,8 @@ impl From<Location> for Place {
 struct Reader<'a> {
     origin: &'a str,
     literals: &'a dyn Fn(&str) -> Result<String, String>,
+    /// The folded literals of the pack's sets; of a broken one, those that could be read.
+    sets: HashMap<String, Vec<String>>,
     /// The id of the rule being read.
     rule: Option<String>,
     errors: Vec<PackError>,
@@ -233,18 +272,22 @@ impl<'n> Fields<'n> {
 
 impl Reader<'_> {
     fn pack(&mut self, document: &Node) -> Option<Pack> {
-        let fields = self.fields(document, None, &["pack", "version", "description", "rules"])?;
+        let fields = self.fields(document, None, PACK_KEYS)?;
         let name = self.required(&fields, "pack").and_then(|node| self.name(node, "pack"));
         let version = self.required(&fields, "version").and_then(|node| self.version(node));
         let description = self.optional_text(&fields, "description");
+        self.sets(&fields);
+        if fields.value("overrides").is_none() {
+            self.required(&fields, "rules");
+        }
         let mut rules = Vec::new();
-        if let Some(list) =
-            self.required(&fields, "rules").and_then(|node| self.list(node, "rules"))
-        {
-            for node in list {
-                rules.extend(self.rule(node));
-                self.rule = None;
-            }
+        for node in self.optional_list(&fields, "rules") {
+            rules.extend(self.rule(node));
+            self.rule = None;
+        }
+        let mut overrides = Vec::new();
+        for node in self.optional_list(&fields, "overrides") {
+            overrides.extend(self.over(node));
         }
         Some(Pack {
             name: name?,
@@ -252,7 +295,144 @@ impl Reader<'_> {
             description,
             origin: self.origin.to_owned(),
             rules,
+            overrides,
         })
+    }
+
+    /// Reads the lists of literals that rules name.
+    fn sets(&mut self, fields: &Fields<'_>) {
+        let Some(node) = fields.value("sets") else { return };
+        let Value::Map(entries) = &node.value else {
+            let found = node.value.type_name();
+            return self.refuse(
+                node,
+                Some("sets"),
+                format!("expected keys and values, found {found}"),
+            );
+        };
+        for (name, node) in entries {
+            if !is_name(&name.value) {
+                let reason = "a set's name may hold a-z, 0-9, `_`, `.` and `-` only";
+                self.refuse_at(name.referenced.into(), Some("sets"), reason);
+                continue;
+            }
+            let literals = match &node.value {
+                Value::Map(_) => self
+                    .fields(node, Some("sets"), &["literals_file"])
+                    .and_then(|fields| self.required(&fields, "literals_file"))
+                    .map(|node| self.literals_file(node, Edges::Word))
+                    .unwrap_or_default(),
+                _ => self
+                    .list(node, "sets")
+                    .unwrap_or_default()
+                    .iter()
+                    .filter_map(|node| self.literal(node, Edges::Word))
+                    .collect(),
+            };
+            if matches!(&node.value, Value::List(list) if list.is_empty()) {
+                self.refuse(node, Some("sets"), "is empty");
+            }
+            let folded = literals.into_iter().map(|literal| literal.folded).collect();
+            self.sets.insert(name.value.clone(), folded);
+        }
+    }
+
+    /// Reads one entry of `overrides`.
+    fn over(&mut self, node: &Node) -> Option<Override> {
+        let errors_before = self.errors.len();
+        let fields = self.fields(node, Some("overrides"), OVERRIDE_KEYS)?;
+        let selector =
+            self.required(&fields, "rules").map(|node| self.selector(node)).unwrap_or_default();
+        let changes = Changes {
+            enabled: self.enabled(&fields),
+            action: self.optional_word(&fields, "action"),
+            severity: self.optional_word(&fields, "severity"),
+            channels: fields.value("channels").map(|_| self.channels(&fields)),
+            weight: self.weight(&fields),
+            unless: self.added_exceptions(&fields),
+        };
+        if changes.is_empty() && self.errors.len() == errors_before {
+            self.refuse(node, Some("overrides"), "changes nothing");
+        }
+        let place = node.referenced.into();
+        (self.errors.len() == errors_before).then_some(Override { selector, changes, place })
+    }
+
+    fn enabled(&mut self, fields: &Fields<'_>) -> Option<bool> {
+        let node = fields.value("enabled")?;
+        if let Value::Bool(enabled) = node.value {
+            return Some(enabled);
+        }
+        self.refuse(node, Some("enabled"), "must be true or false");
+        None
+    }
+
+    fn added_exceptions(&mut self, fields: &Fields<'_>) -> Vec<Placed<PatternSpec>> {
+        let Some(node) = fields.value("unless") else { return Vec::new() };
+        let origin: Arc<str> = Arc::from(self.origin);
+        let mut unless = self.pattern_list(node, "unless");
+        for pattern in &mut unless {
+            pattern.origin = Some(Arc::clone(&origin));
+        }
+        unless
+    }
+
+    /// Reads what an override is for: ids, or keys of which all must hold.
+    fn selector(&mut self, node: &Node) -> Selector {
+        if !matches!(node.value, Value::Map(_)) {
+            return Selector { ids: self.name_patterns(node), ..Selector::default() };
+        }
+        let Some(fields) = self.fields(node, Some("rules"), SELECTOR_KEYS) else {
+            return Selector::default();
+        };
+        if fields.entries.is_empty() {
+            self.refuse(node, Some("rules"), "is empty: write '*' for all rules");
+        }
+        let mut names = |key| fields.value(key).map(|node| self.name_patterns(node));
+        Selector {
+            ids: names("id").unwrap_or_default(),
+            packs: names("pack").unwrap_or_default(),
+            kinds: self.words(&fields, "kind"),
+            categories: self.words(&fields, "category"),
+            severities: self.words(&fields, "severity"),
+        }
+    }
+
+    /// One name or a list of them, with `*` and `?`.
+    fn name_patterns(&mut self, node: &Node) -> Vec<(String, Place)> {
+        let mut patterns = Vec::new();
+        for node in self.one_or_more(node, "rules") {
+            let Some(text) = self.text(node, "rules") else { continue };
+            if is_name(&text.replace(['*', '?'], "-")) {
+                patterns.push((text.to_owned(), node.referenced.into()));
+            } else {
+                let reason = "may hold a-z, 0-9, `_`, `.`, `-`, `*` and `?` only";
+                self.refuse(node, Some("rules"), reason);
+            }
+        }
+        patterns
+    }
+
+    /// One of an enum's words or a list of them.
+    fn words<T: DeserializeOwned>(&mut self, fields: &Fields<'_>, key: &str) -> Vec<T> {
+        let Some(node) = fields.value(key) else { return Vec::new() };
+        self.one_or_more(node, key).iter().filter_map(|node| self.word(node, key)).collect()
+    }
+
+    fn one_or_more<'n>(&mut self, node: &'n Node, key: &str) -> &'n [Node] {
+        match &node.value {
+            Value::List(list) => {
+                if list.is_empty() {
+                    self.refuse(node, Some(key), "is empty");
+                }
+                list
+            }
+            _ => std::slice::from_ref(node),
+        }
+    }
+
+    fn optional_list<'n>(&mut self, fields: &Fields<'n>, key: &str) -> &'n [Node] {
+        fields.value(key).and_then(|node| self.list(node, key)).unwrap_or_default()
     }
 
     fn rule(&mut self, node: &Node) -> Option<RuleSpec> {
@@ -265,25 +445,7 @@ impl Reader<'_> {
                 }
             });
         }
-        let fields = self.fields(
-            node,
-            None,
-            &[
-                "id",
-                "description",
-                "kind",
-                "category",
-                "severity",
-                "channels",
-                "any",
-                "all",
-                "unless",
-                "action",
-                "weight",
-                "examples",
-                "references",
-            ],
-        )?;
+        let fields = self.fields(node, None, RULE_KEYS)?;
         let errors_before = self.errors.len();
         let id = self.required(&fields, "id").and_then(|node| self.name(node, "id"));
         let kind = self.optional_word::<Kind>(&fields, "kind").unwrap_or_default();
@@ -313,6 +475,7 @@ impl Reader<'_> {
                 .map(|node| self.pattern_list(node, "unless"))
                 .unwrap_or_default(),
             place: fields.place,
+            overridden: Vec::new(),
         };
         if kind != Kind::Risk && spec.action.is_some_and(|action| action != RuleAction::None) {
             self.refuse(node, Some("action"), "only a rule of kind risk can flag, redact or block");
@@ -352,53 +515,75 @@ impl Reader<'_> {
 
     /// Reads one entry: a literal, a file of them, a regex, or words near each other.
     fn pattern(&mut self, node: &Node, key: &'static str, into: &mut Vec<Placed<PatternSpec>>) {
-        let keys = ["literal", "literals_file", "word", "regex", "bound", "near"];
-        let Some(fields) = self.fields(node, Some(key), &keys) else { return };
-        let main: Vec<&str> = ["literal", "literals_file", "regex", "near"]
+        let Some(fields) = self.fields(node, Some(key), PATTERN_KEYS) else { return };
+        let main: Vec<&str> = ["literal", "literals_file", "set", "regex", "near"]
             .into_iter()
             .filter(|key| fields.value(key).is_some())
             .collect();
         let [main] = main.as_slice() else {
-            let reason = "needs one of literal, literals_file, regex, near";
+            let reason = "needs one of literal, literals_file, set, regex, near";
             return self.refuse(node, Some(key), reason);
         };
         let Some(value) = fields.value(main) else { return };
         let takes: &[&str] = match *main {
-            "literal" | "literals_file" => &["word"],
-            "regex" => &["bound"],
+            "literal" | "literals_file" | "set" => &["word"],
+            // Any end of an exception excuses, so there is no one span to judge.
+            "regex" if key == "unless" => &["bound"],
+            "regex" => &["bound", "validator", "entropy"],
             _ => &[],
         };
         for (other, value) in fields.entries {
-            let other_is_known = keys.contains(&other.value.as_str());
-            if other_is_known && other.value != *main && !takes.contains(&other.value.as_str()) {
-                self.refuse(value, Some(&other.value), format!("does not go with `{main}`"));
+            let other = other.value.as_str();
+            if PATTERN_KEYS.contains(&other) && other != *main && !takes.contains(&other) {
+                let reason = if key == "unless" && *main == "regex" {
+                    "cannot be said of an exception".to_owned()
+                } else {
+                    format!("does not go with `{main}`")
+                };
+                self.refuse(value, Some(other), reason);
             }
         }
         let place = Place::from(value.referenced);
+        let mut take = |what| into.push(Placed { what, place, origin: None });
         match *main {
             "literal" => {
                 let edges = self.edges(&fields);
                 if let Some(literal) = self.literal(value, edges) {
-                    into.push(Placed { what: PatternSpec::Literal(literal), place });
+                    take(PatternSpec::Literal(literal));
+                }
+            }
+            "set" => {
+                let edges = self.edges(&fields);
+                let Some(name) = self.text(value, "set") else { return };
+                let Some(set) = self.sets.get(name) else {
+                    return self.refuse(value, Some("set"), "no such set in this pack");
+                };
+                for folded in set {
+                    let literal = Literal { folded: folded.clone(), edges };
+                    take(PatternSpec::Literal(literal));
                 }
             }
             "literals_file" => {
                 let edges = self.edges(&fields);
                 for literal in self.literals_file(value, edges) {
-                    into.push(Placed { what: PatternSpec::Literal(literal), place });
+                    take(PatternSpec::Literal(literal));
                 }
             }
             "regex" => {
                 let bound = fields.value("bound").and_then(|node| self.count(node, "bound"));
+                let checks = Checks {
+                    validator: self.optional_word(&fields, "validator"),
+                    entropy: self.entropy(&fields),
+                };
                 let Some(source) = self.text(value, "regex") else { return };
                 match patterns::parse(source, bound) {
-                    Ok(pattern) => into.push(Placed { what: PatternSpec::Regex(pattern), place }),
+                    Ok(pattern) => take(PatternSpec::Regex(Pattern { checks, ..pattern })),
                     Err(reason) => self.refuse(value, Some("regex"), reason),
                 }
             }
             _ => {
                 if let Some(near) = self.near(value) {
-                    into.push(Placed { what: near, place });
+                    take(near);
                 }
             }
         }
@@ -498,6 +683,23 @@ impl Reader<'_> {
             return Examples::default();
         };
         Examples { matches: self.texts(&fields, "match"), passes: self.texts(&fields, "pass") }
+    }
+
+    /// The least entropy of a match, in bits a character.
+    fn entropy(&mut self, fields: &Fields<'_>) -> Option<f64> {
+        let node = fields.value("entropy")?;
+        #[expect(clippy::cast_precision_loss, reason = "few of the numbers are small enough")]
+        let least = match node.value {
+            Value::Float(least) => Some(least),
+            Value::Integer(least) => Some(least as f64),
+            _ => None,
+        };
+        let least = least.filter(|least| (0.0..=MAX_ENTROPY).contains(least));
+        if least.is_none() {
+            let reason = format!("must be a number of bits a character, from 0 to {MAX_ENTROPY}");
+            self.refuse(node, Some("entropy"), reason);
+        }
+        least
     }
 
     fn weight(&mut self, fields: &Fields<'_>) -> Option<f64> {
@@ -670,7 +872,7 @@ impl Literal {
 }
 
 /// What a match of this severity adds to a risk score, where the rule does not say.
-const fn default_weight(severity: Severity) -> f64 {
+pub(super) const fn default_weight(severity: Severity) -> f64 {
     match severity {
         Severity::Info => 0.05,
         Severity::Low => 0.25,
@@ -689,6 +891,7 @@ fn is_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Validator;
 
     fn parse(yaml: &str) -> Result<Pack, Vec<PackError>> {
         Pack::parse("acme.yaml", yaml, &|name| match name {
@@ -843,6 +1046,85 @@ rules:
                 "34:5 seven action: only a rule of",
             ]
         );
+    }
+
+    #[test]
+    fn a_set_is_read_once_and_used_where_it_is_named() {
+        let yaml = "
+pack: acme
+version: 1
+sets:
+  birds: [Falcon, heron]
+  words: {literals_file: words.txt}
+rules:
+  - {id: a, kind: refusal, any: [{set: birds}, {literal: x}]}
+  - {id: b, kind: refusal, any: [{literal: w}], unless: [{set: birds, word: false}, {set: words}]}
+";
+        let pack = parse(yaml).unwrap();
+        let literals = |patterns: &[Placed<PatternSpec>]| -> Vec<(String, Edges)> {
+            let literals = patterns.iter().map(|pattern| match &pattern.what {
+                PatternSpec::Literal(literal) => (literal.folded.clone(), literal.edges),
+                _ => panic!("a literal"),
+            });
+            literals.collect()
+        };
+        let word = |text: &str| (text.to_owned(), Edges::Word);
+        assert_eq!(literals(&pack.rules[0].patterns), ["falcon", "heron", "x"].map(word));
+        let unless = literals(&pack.rules[1].unless);
+        assert_eq!(unless[..2], ["falcon", "heron"].map(|text| (text.to_owned(), Edges::Anywhere)));
+        assert_eq!(unless[2..], ["alpha", "beta gamma"].map(word));
+        let broken = yaml
+            .replace("set: words", "set: wodrs, bound: 3")
+            .replace("[Falcon, heron]", "[Falcon, '']")
+            .replace("literals_file: words", "literals_file: none");
+        assert_eq!(
+            faults(&broken),
+            [
+                "5:19 - literal: is empty once folded",
+                "6:26 - literals_file: no such file",
+                "9:105 b bound: does not go with",
+                "9:91 b set: no such set in",
+            ]
+        );
+        assert_eq!(
+            faults(&yaml.replace("birds: [Falcon, heron]", "Birds: [a]\n  none: []")),
+            [
+                "5:3 - sets: a set's name may",
+                "6:9 - sets: is empty",
+                "9:40 a set: no such set in",
+                "10:64 b set: no such set in",
+            ]
+        );
+    }
+
+    #[test]
+    fn checks_go_with_regexes_that_are_no_exceptions() {
+        let rule = |patterns: &str| {
+            format!(
+                "pack: a\nversion: 1\nrules:\n- id: a\n  kind: refusal\n  any: [{{literal: a}}]\n  \
+                 {patterns}"
+            )
+        };
+        let yaml = rule("unless: [{regex: ab, validator: luhn}, {regex: ab}]");
+        assert_eq!(faults(&yaml), ["7:35 a validator: cannot be said of"]);
+        let yaml = rule("").replace(
+            "[{literal: a}]",
+            "[{regex: ab, validator: lun}, {regex: ab, entropy: 9}, {literal: a, entropy: 1}]",
+        );
+        assert_eq!(
+            faults(&yaml),
+            [
+                "6:32 a validator: expected one of `aba_routing`,",
+                "6:59 a entropy: must be a number",
+                "6:85 a entropy: does not go with",
+            ]
+        );
+        let yaml = rule("").replace("{literal: a}", "{regex: ab, validator: iban, entropy: 2}");
+        let PatternSpec::Regex(regex) = &parse(&yaml).unwrap().rules[0].patterns[0].what else {
+            panic!("a regex");
+        };
+        let checks = Checks { validator: Some(Validator::Iban), entropy: Some(2.0) };
+        assert_eq!(regex.checks, checks);
     }
 
     #[test]

@@ -5,6 +5,8 @@ use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Lo
 
 use crate::text::fold::{fold, fold_char};
 
+use super::validators::Checks;
+
 /// The longest match that a regex may have, in bytes of folded text.
 pub(super) const MAX_BOUND: usize = 4096;
 
@@ -20,6 +22,8 @@ pub(super) struct Pattern {
     pub(super) bound: usize,
     /// The shortest match, in bytes of folded text.
     pub(super) shortest: usize,
+    /// What a match must stand besides.
+    pub(super) checks: Checks,
 }
 
 /// Reads a regex. The reason never repeats the source.
@@ -56,7 +60,7 @@ pub(super) fn parse(source: &str, bound: Option<usize>) -> Result<Pattern, Strin
                 .to_owned());
         }
     };
-    Ok(Pattern { hir, bound, shortest })
+    Ok(Pattern { hir, bound, shortest, checks: Checks::default() })
 }
 
 /// Whether case cannot matter in a source, so that it need not be folded, which takes most of the time.

@@ -5,6 +5,7 @@
 //!
 //! * A regex goes on as long as it matches at every following character; the run is one match. Where a run
 //!   outgrows the regex (`[0-9]{3,9}` on twenty digits), its further matches begin where the last one ended.
+//!   When it is over, the regex's [checks](super::validators) judge its whole span, and no shorter one.
 //! * A rule with `unless` waits until no exception can overlap the candidate any more.
 //! * Matches are reported in the order of their end, then of their rule, so an open run lets later ones wait.
 //!
@@ -111,6 +112,8 @@ enum Run {
     Closed,
     /// This regex may go on matching; its matches in this run do not begin before `floor`.
     Open { regex: u32, floor: u64 },
+    /// It will not grow any more, and the regex's checks have not judged it yet.
+    Ended { regex: u32 },
 }
 
 /// A literal that a match of a regex may begin or end with, in folded bytes.
@@ -612,17 +615,18 @@ impl Carried {
         );
         let Some(open) = open else { return Some(0) };
         let Run::Open { floor, .. } = open.run else { return Some(0) };
+        let ended = Run::Ended { regex };
         if open.end == end {
             // Two of its literals end here.
             return None;
         }
         if tail.char_end(open.end) != end {
-            open.run = Run::Closed;
+            open.run = ended;
             return Some(0);
         }
         let start = start.max(floor);
         if start > open.start {
-            open.run = Run::Closed;
+            open.run = ended;
             return Some(open.end);
         }
         open.start = start;
@@ -696,8 +700,15 @@ impl Carried {
         self.pending.retain_mut(|candidate| {
             // Ends up to the byte before the last are known.
             let known = end == End::Reached || tail.char_end(candidate.end) < folded;
-            if candidate.run != Run::Closed && known {
+            match candidate.run {
+                Run::Open { regex, .. } if known => candidate.run = Run::Ended { regex },
+                Run::Open { .. } | Run::Ended { .. } | Run::Closed => {}
+            }
+            if let Run::Ended { regex } = candidate.run {
                 candidate.run = Run::Closed;
+                if !accepts(watch.rules(), regex, tail.between(candidate.start, candidate.end)) {
+                    return false;
+                }
             }
             candidate.run != Run::Closed
                 || !exceptions.iter().any(|exception| {
@@ -852,6 +863,16 @@ fn bound_of(rules: &RuleSet, regex: u32) -> u64 {
     rules.regexes.get(regex as usize).map_or(0, |regex| regex.pattern.bound as u64)
 }
 
+/// Whether a regex's checks let a match count.
+fn accepts(rules: &RuleSet, regex: u32, matched: Option<&[u8]>) -> bool {
+    let checks = rules.regexes.get(regex as usize).map(|regex| regex.pattern.checks);
+    let (Some(checks), Some(matched)) = (checks.filter(|checks| !checks.is_empty()), matched)
+    else {
+        return true;
+    };
+    str::from_utf8(matched).is_ok_and(|matched| checks.accept(matched))
+}
+
 /// Whether a thread follows an exception.
 fn is_exception(rules: &RuleSet, thread: &Thread) -> bool {
     let regex = rules.regexes.get(thread.regex as usize);
@@ -886,6 +907,10 @@ impl Tail {
 
     fn before(&self, place: u64) -> &[u8] {
         self.at(place).and_then(|at| self.text.get(..at)).unwrap_or_default()
+    }
+
+    fn between(&self, start: u64, end: u64) -> Option<&[u8]> {
+        self.text.get(self.at(start)?..self.at(end)?)
     }
 
     fn from(&self, place: u64) -> &[u8] {

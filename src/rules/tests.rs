@@ -12,6 +12,7 @@ use crate::channel::Channel;
 use crate::text::fold::{fold_char, is_word};
 
 use super::pack::{Edges, Literal, Needs, PatternSpec, Place, Placed, RuleSpec};
+use super::validators::{Checks, Validator};
 use super::{
     Category, Examples, Kind, Pack, RuleIndex, RuleMatch, RuleSet, Severity, StreamMatcher, Watch,
     patterns,
@@ -51,7 +52,7 @@ fn compile(sketches: &[Sketch]) -> Arc<RuleSet> {
 fn compile_with(sketches: &[Sketch], rare: usize) -> Arc<RuleSet> {
     let place = Place { line: 1, column: 1 };
     let placed = |patterns: &[PatternSpec]| {
-        patterns.iter().map(|what| Placed { what: what.clone(), place }).collect()
+        patterns.iter().map(|what| Placed { what: what.clone(), place, origin: None }).collect()
     };
     let rules = sketches
         .iter()
@@ -71,6 +72,7 @@ fn compile_with(sketches: &[Sketch], rare: usize) -> Arc<RuleSet> {
             patterns: placed(&sketch.patterns),
             unless: placed(&sketch.unless),
             place,
+            overridden: Vec::new(),
         })
         .collect();
     let pack = Pack {
@@ -79,6 +81,7 @@ fn compile_with(sketches: &[Sketch], rare: usize) -> Arc<RuleSet> {
         description: String::new(),
         origin: "test".to_owned(),
         rules,
+        overrides: Vec::new(),
     };
     Arc::new(RuleSet::compile_with(vec![pack], rare).unwrap())
 }
@@ -237,7 +240,11 @@ impl Whole {
     fn spans(&self, pattern: &PatternSpec) -> Vec<(usize, usize)> {
         match pattern {
             PatternSpec::Literal(literal) => self.literal_spans(literal),
-            PatternSpec::Regex(pattern) => self.regex_runs(pattern),
+            PatternSpec::Regex(pattern) => {
+                let mut runs = self.regex_runs(pattern);
+                runs.retain(|&(start, end)| pattern.checks.accept(&self.text[start..end]));
+                runs
+            }
             PatternSpec::Near { words, within_chars } => self.near_spans(words, *within_chars),
         }
     }
@@ -428,6 +435,26 @@ fn regexes() -> impl Strategy<Value = PatternSpec> {
     .prop_map(|(source, bound)| regex(source, bound))
 }
 
+/// Regexes whose matches are judged when they are over.
+fn checked_regexes() -> impl Strategy<Value = PatternSpec> {
+    let sources = prop::sample::select(vec![
+        ("[ab]{2,6}", None),
+        ("a.{0,4}b", None),
+        ("(?-u:\\b)[a-z]{2,9}(?-u:\\b)", None),
+        ("cab[ab]{0,5}", None),
+        ("[ab]+", Some(3)),
+        ("a[^a]{1,3}漢", None),
+        ("[a-c ]{2,}", Some(7)),
+    ]);
+    (sources, prop::sample::select(vec![0.5, 0.9, 1.0, 1.4])).prop_map(
+        |((source, bound), least)| {
+            let pattern = patterns::parse(source, bound).unwrap();
+            let checks = Checks { entropy: Some(least), ..Checks::default() };
+            PatternSpec::Regex(patterns::Pattern { checks, ..pattern })
+        },
+    )
+}
+
 /// Without word edges, and without a bound that is shorter than a match may be: there, more may be held.
 fn exact_regexes() -> impl Strategy<Value = PatternSpec> {
     regexes().prop_filter("exact", |pattern| {
@@ -448,7 +475,8 @@ fn nears() -> impl Strategy<Value = PatternSpec> {
 }
 
 fn sketches() -> impl Strategy<Value = Vec<Sketch>> {
-    let pattern = prop_oneof![4 => literals(), 4 => regexes(), 1 => nears()];
+    let pattern =
+        prop_oneof![4 => literals(), 4 => regexes(), 2 => checked_regexes(), 1 => nears()];
     let exception = prop_oneof![4 => literals(), 4 => regexes(), 1 => nears()];
     let rule = (
         prop::collection::vec(pattern, 1..4),
@@ -733,6 +761,77 @@ fn a_run_is_one_match_and_a_longer_one_goes_on_where_it_ended() {
     );
     let bounded = [any(vec![regex("ab*c", Some(4))])];
     assert_eq!(matched(&bounded, "abbbbbbbc"), [(0, "bbbc")]);
+}
+
+/// Digits and separators, often a card's number.
+fn card_texts() -> impl Strategy<Value = String> {
+    let parts = prop::sample::select(vec![
+        "4111",
+        "1111",
+        "4111 1111 1111 1111",
+        "4242-4242-4242-4242",
+        " ",
+        "-",
+        "x",
+        "4",
+        "12",
+        "１",
+        "\u{200B}",
+        "card ",
+        "漢",
+    ]);
+    prop::collection::vec(parts, 0..9).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_validator_judges_the_same_span_however_the_text_was_cut(
+        text in card_texts(),
+        cuts in prop::collection::vec(0_usize..6, 1..6),
+        filler in 0_usize..3,
+    ) {
+        let sketches = [any(vec![card_number()])];
+        // What was read long ago is kept no longer, and blocks end somewhere.
+        let text = format!("{}{text}", "so it is ".repeat(120 * filler));
+        let watch = watch(&compile(&sketches));
+        let expected = matches(&watch, &text);
+        let mut matcher = StreamMatcher::new(&watch);
+        let mut found = Vec::new();
+        for piece in pieces(&text, &cuts) {
+            matcher.push(piece, &mut found);
+        }
+        matcher.finish(&mut found);
+        prop_assert_eq!(&found, &expected);
+        // The oracle takes its time.
+        if filler == 0 {
+            prop_assert_eq!(found, Whole::new(&text).matches(&sketches));
+        }
+    }
+}
+
+fn card_number() -> PatternSpec {
+    let source = "(?-u:\\b)[0-9]{4}(?:[ -]?[0-9]{2,4}){2,4}(?-u:\\b)";
+    let pattern = patterns::parse(source, None).unwrap();
+    let checks = Checks { validator: Some(Validator::Luhn), ..Checks::default() };
+    PatternSpec::Regex(patterns::Pattern { checks, ..pattern })
+}
+
+#[test]
+fn a_match_that_its_validator_refuses_is_none() {
+    let rules = [any(vec![card_number()])];
+    assert_eq!(matched(&rules, "pay 4111 1111 1111 1111 now"), [(0, "4111 1111 1111 1111")]);
+    assert_eq!(matched(&rules, "pay 4111 1111 1111 1112 now"), []);
+    assert_eq!(matched(&rules, "4111-1111-1111-1111"), [(0, "4111-1111-1111-1111")]);
+    // A refused one is held no longer than any other.
+    let watch = watch(&compile(&rules));
+    let mut matcher = StreamMatcher::new(&watch);
+    let mut found = Vec::new();
+    matcher.push("pay 4111 1111 1111 1112", &mut found);
+    assert_eq!(matcher.watermark(), 4);
+    matcher.push(", then", &mut found);
+    assert_eq!((matcher.watermark(), found.len()), (matcher.read_bytes(), 0));
 }
 
 #[test]

@@ -121,6 +121,11 @@ impl Watch {
         &self.rules
     }
 
+    /// What tells how much is held: for enforced rules, and for exceptions.
+    pub(super) fn closures(&self) -> [&[Closure]; 2] {
+        [&self.enforced.regexes, &self.exceptions.regexes]
+    }
+
     pub(super) fn mode(&self, rule: u32) -> Mode {
         self.modes.get(rule as usize).copied().unwrap_or(Mode::Ignored)
     }

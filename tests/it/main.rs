@@ -24,6 +24,8 @@ mod faults;
 mod recorded_streams;
 /// Metrics, audit lines, the operator's listener.
 mod records;
+/// `thinkgate rules`: what it says of packs.
+mod rules_command;
 /// Recorded bodies and traces, from the command line.
 mod scan;
 mod support;
