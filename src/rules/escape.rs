@@ -62,8 +62,7 @@ impl Escape {
         let Some(text) = self.text.get(..self.length) else { return Read::No };
         match text {
             [b'&', name @ ..] => entity(name),
-            [b'%', digits @ ..] => exactly(digits, 2),
-            [b'\\', b'x', digits @ ..] => exactly(digits, 2),
+            [b'%', digits @ ..] | [b'\\', b'x', digits @ ..] => exactly(digits, 2),
             [b'\\', b'u', b'{', digits @ ..] => until(digits, b'}', 16),
             [b'\\', b'u', digits @ ..] => exactly(digits, 4),
             _ => Read::No,
@@ -84,7 +83,7 @@ fn entity(name: &[u8]) -> Read {
         b"apos;" => Read::Is('\''),
         b"nbsp;" => Read::Is(' '),
         b"shy;" | b"zwnj;" => Read::No,
-        [name @ ..] if name.len() < 6 && name.iter().all(u8::is_ascii_lowercase) => Read::More,
+        name if name.len() < 6 && name.iter().all(u8::is_ascii_lowercase) => Read::More,
         _ => Read::No,
     }
 }

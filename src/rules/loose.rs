@@ -312,7 +312,6 @@ impl LooseLiterals {
     #[inline]
     fn next_char(&self, mut state: StateID, c: char) -> Option<StateID> {
         if c.is_ascii() {
-            #[expect(clippy::cast_possible_truncation, reason = "it is ASCII")]
             let state = self.next(state, c as u8);
             return (!self.trie.is_dead(state)).then_some(state);
         }
@@ -657,7 +656,7 @@ impl LooseReader {
             if !std::mem::take(&mut thread.complete) {
                 continue;
             }
-            for entry in literals.spelled(thread.state, thread.depth).unwrap_or_default() {
+            for &entry in literals.spelled(thread.state, thread.depth).unwrap_or_default() {
                 if thread.accepts(entry) {
                     let start = match entry.form {
                         Form::Letters => thread.start,
@@ -765,7 +764,7 @@ impl Thread {
     }
 
     /// Whether the literal counts as found by what stands in its place.
-    fn accepts(&self, entry: &Entry) -> bool {
+    fn accepts(&self, entry: Entry) -> bool {
         let Self {
             changed, gaps, wide_gaps, joined, own_gaps, odd_gaps, repeated, starred, ..
         } = *self;

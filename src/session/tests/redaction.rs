@@ -402,7 +402,7 @@ fn passes_encrypted_thinking_whole_and_counts_it() {
         json!([{"type": "reasoning.summary", "summary": "[redacted]"}, {"type": "reasoning.encrypted", "data": "gAAAA"}])
     );
     assert_eq!(choice["delta"]["thinking_blocks"][0]["data"], "yyy");
-    let sealed = (Some(crate::channel::Channel::Thinking), UnscannedReason::Encrypted);
+    let sealed = (Some(Channel::Thinking), UnscannedReason::Encrypted);
     assert_eq!(run.report.bytes.unscanned.get(&sealed), Some(&(7 + 4 + 5)));
     assert_eq!(run.report.action, Action::Redact);
 }
