@@ -2,6 +2,8 @@
 
 mod check;
 mod demo;
+mod eval;
+mod plan;
 mod rules;
 mod scan;
 mod serve;
@@ -41,6 +43,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Read recorded bodies and traces, and tell what was found.
     Scan(scan::Arguments),
+    /// Measure how well the rules read labelled exchanges.
+    Eval(eval::Arguments),
     /// Test, lint or list rule packs.
     Rules(rules::Arguments),
 }
@@ -59,6 +63,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Check(arguments) => Ok(check::run(&arguments)),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Scan(arguments) => scan::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
     }
 }

@@ -17,12 +17,13 @@ use bytes::Bytes;
 use clap::ValueEnum;
 use serde::Serialize;
 use thinkgate::{
-    config::{Config, ConfigErrors, load_rules},
     dialect::Dialect,
-    policy::{Mode, Verdict},
+    policy::Verdict,
     record::{ChannelReport, ChoiceReport, ExchangeReport},
-    session::{BodyEnd, Identity, Keep, Plan, ResponseHead, Session, Settings},
+    session::{BodyEnd, Identity, Keep, Plan, ResponseHead, Session},
 };
+
+use super::plan;
 
 /// Some input could not be read.
 const UNREADABLE: u8 = 2;
@@ -91,8 +92,8 @@ struct Trace {
 
 /// Scans every file.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let plan = match plan(arguments) {
-        Ok(plan) => plan,
+    let plan = match plan::load(arguments.config.as_deref(), arguments.rules.clone()) {
+        Ok(loaded) => loaded.shadow(),
         Err(errors) => {
             super::complain(&errors);
             return Ok(ExitCode::from(super::USAGE));
@@ -116,36 +117,6 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Ok(()) if scan.flagged => Ok(ExitCode::from(FLAGGED)),
         Ok(()) => Ok(ExitCode::SUCCESS),
     }
-}
-
-fn plan(arguments: &Arguments) -> Result<Arc<Plan>, ConfigErrors> {
-    let tree = super::file_and_environment(arguments.config.as_deref())?;
-    let tree = match super::rules_flag(arguments.rules.clone()) {
-        Some(rules) => tree.under(rules),
-        None => tree,
-    };
-    let (config, errors) = Config::check(tree);
-    if !errors.0.is_empty() {
-        return Err(errors);
-    }
-    let rules = load_rules(&config.rules)?;
-    let route = &config.default_route;
-    let mut policy = route.policy.clone();
-    policy.mode = Mode::Shadow;
-    for channel in policy.channels.values_mut() {
-        channel.mode = None;
-    }
-    for category in policy.categories.values_mut() {
-        category.mode = None;
-    }
-    let settings = Settings {
-        limits: config.limits,
-        hold: config.hold,
-        thinking: route.thinking,
-        notice: None,
-        whole_prompt: true,
-    };
-    Ok(Arc::new(Plan::new(Arc::new(rules), policy, settings)))
 }
 
 struct Scan<W> {

@@ -18,6 +18,8 @@ mod compression;
 mod configuration;
 /// Held and whole bodies, and what may not pass.
 mod enforcement;
+/// Labelled exchanges, and the figures that come of them.
+mod eval;
 /// Peers that break, stall, lie or vanish.
 mod faults;
 /// Recorded response bodies, cut everywhere, give the expected texts.
