@@ -380,6 +380,9 @@ fn read_policy(
     if let Some(value) = section.value("hide_thinking", findings, boolean) {
         base.hide_thinking = value;
     }
+    if let Some(value) = section.value("disguises", findings, boolean) {
+        base.plain_only = !value;
+    }
     let notice = section.value("notice", findings, text).unwrap_or_else(|| notice.to_owned());
     (base, notice)
 }

@@ -198,6 +198,8 @@ pub struct Policy {
     pub mask: Mask,
     /// Whether the thinking is inspected but not delivered, where its mode is enforce.
     pub hide_thinking: bool,
+    /// Whether rules are looked for only as they are written, and not through disguises.
+    pub plain_only: bool,
 }
 
 // === impl Verdict ===

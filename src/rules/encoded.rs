@@ -15,6 +15,10 @@ use super::stream_matcher::Carried;
 /// Characters of a base64 run that are too few to tell anything.
 const BASE64_HEAD: u64 = 3;
 
+/// Some ordinary words decode to text for one group of four characters, none that matters for two: before that, only a
+/// match that begins with the run is held.
+const BASE64_SURE: u64 = 8;
+
 /// Bytes of a hexadecimal run that any number might be.
 const HEX_HEAD: usize = 3;
 
@@ -129,7 +133,10 @@ impl EncodedReader {
 
     /// Where the first match begins that may be under way.
     pub(super) fn live_from(&self, watch: &Watch) -> Option<Origin> {
-        let base64 = self.base64.live_from(watch, base64_place);
+        let base64 = self.base64.live_from(watch, base64_place).filter(|place| {
+            self.base64.chars >= BASE64_SURE
+                || place.byte < self.base64.start.origin.byte + BASE64_SURE
+        });
         let hex = self.hex.live_from(watch, hex_place);
         [base64, hex].into_iter().flatten().min_by_key(|place| place.byte)
     }
@@ -411,9 +418,13 @@ impl Place {
     }
 }
 
-/// The encoded character that the decoded byte cannot begin before.
+/// The encoded character from which on a match counts that begins with the decoded byte.
 const fn base64_place(decoded: u64) -> u64 {
-    decoded / 3 * 4 + decoded % 3
+    match decoded {
+        0..3 => BASE64_HEAD,
+        3..6 => BASE64_SURE,
+        _ => decoded / 3 * 4 + decoded % 3,
+    }
 }
 
 /// The same in hexadecimal, whatever stands between the bytes.

@@ -105,8 +105,8 @@ impl Watch {
     }
 
     /// The same rules, looked for only as they are written.
-    #[cfg(test)]
-    pub(super) fn plain(self) -> Self {
+    #[must_use]
+    pub fn plain(self) -> Self {
         Self { sees_disguises: false, loose: LooseLive::default(), ..self }
     }
 

@@ -155,7 +155,7 @@ impl Choice {
             texts: Vec::new(),
             lead: None,
             answer: None,
-            seam: Seam::default(),
+            seam: Seam::new(plan),
             named: false,
             finished: false,
             unjudged: false,

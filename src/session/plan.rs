@@ -147,14 +147,12 @@ impl Plan {
     #[must_use]
     pub fn new(rules: Arc<RuleSet>, policy: Policy, settings: Settings) -> Self {
         let watches = Label::ALL.map(|label| {
-            Arc::new(Watch::new(
-                &rules,
-                &|rule| mode_of(&policy, label, rule) != Mode::Off,
-                &|rule| {
+            let watch =
+                Watch::new(&rules, &|rule| mode_of(&policy, label, rule) != Mode::Off, &|rule| {
                     mode_of(&policy, label, rule) == Mode::Enforce
                         && verdict_of(&policy, rule) >= Verdict::Redact
-                },
-            ))
+                });
+            Arc::new(if policy.plain_only { watch.plain() } else { watch })
         });
         Self { rules, policy, settings, watches }
     }

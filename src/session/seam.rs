@@ -19,10 +19,9 @@ use super::{
 const ANSWER_BYTES: u64 = 256;
 
 /// How far a choice is on its way over the seam.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) enum Seam {
     /// The answer has not begun.
-    #[default]
     Ahead,
     /// Its first bytes are read.
     Crossing(Box<Crossing>),
@@ -55,6 +54,10 @@ pub(super) struct Across {
 // === impl Seam ===
 
 impl Seam {
+    pub(super) fn new(plan: &Plan) -> Self {
+        if plan.policy().plain_only { Self::Over } else { Self::Ahead }
+    }
+
     /// Reads on in the answer; gives back what lies across.
     pub(super) fn read(&mut self, plan: &Plan, texts: &[TextStream], more: &str) -> Vec<Across> {
         if matches!(self, Self::Ahead) {

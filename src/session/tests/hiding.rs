@@ -234,7 +234,7 @@ fn delivers_nothing_that_may_still_be_thinking() {
             let mut sent = String::new();
             drain(&mut session, &mut sent);
             // Neither a tag nor a rule waits, and the close tag may come at any time: no deadline holds.
-            assert_eq!(session.deadline(), None);
+            assert_eq!(session.deadline(), None, "{text}");
             sent_text(&sent, "content")
         };
         texts.iter().map(step).collect()

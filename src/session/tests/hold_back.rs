@@ -128,7 +128,8 @@ fn plan_of(rules: &[OneRule]) -> Arc<Plan> {
         .unwrap();
     }
     let pack = Pack::parse("test", &pack, &|_| Err(String::new())).unwrap();
-    let policy = Policy { mode: Mode::Enforce, ..Policy::default() };
+    // Plain search sees through no disguise.
+    let policy = Policy { mode: Mode::Enforce, plain_only: true, ..Policy::default() };
     let rules = Arc::new(RuleSet::compile(vec![pack]).unwrap());
     Arc::new(Plan::new(rules, policy, Settings::default()))
 }

@@ -558,6 +558,6 @@ fn loose_plan(mask: Mask) -> Arc<Plan> {
         PACK.replace(r#"{literal: "sesame street"}"#, r#"{literal: "sesame street", word: false}"#);
     let pack = Pack::parse("test", &text, &|_| Err(String::new())).unwrap();
     let rules = Arc::new(RuleSet::compile(vec![pack]).unwrap());
-    let policy = Policy { mode: Mode::Enforce, mask, ..Policy::default() };
+    let policy = Policy { mode: Mode::Enforce, mask, plain_only: true, ..Policy::default() };
     Arc::new(Plan::new(rules, policy, Settings::default()))
 }
