@@ -39,14 +39,19 @@ impl Escape {
         Some(Self { at, origin, at_edge, text, length: 1 })
     }
 
-    /// Its first folded byte.
+    /// The folded byte behind its first sign, which stands alone too often to be held.
     pub(super) const fn at(&self) -> u64 {
-        self.at
+        self.at + 1
     }
 
-    /// Where it begins in the original.
+    /// The same in the original.
     pub(super) const fn origin(&self) -> Origin {
-        self.origin
+        Origin { byte: self.origin.byte + 1, char: self.origin.char + 1 }
+    }
+
+    /// Whether there is more of it than its first sign.
+    pub(super) const fn is_likely(&self) -> bool {
+        self.length > 1
     }
 
     /// Whether no word goes on in it.

@@ -518,7 +518,8 @@ impl LooseReader {
             if live.reaches_letters(thread) { thread.start } else { thread.behind_head(offsets) }
         };
         let places = threads.map(from);
-        let escape = self.escape.as_ref().filter(|_| !live.letters.is_empty());
+        let escape =
+            self.escape.as_ref().filter(|escape| escape.0.is_likely() && !live.letters.is_empty());
         let places = places.chain(escape.and_then(|escape| {
             escape.0.at_edge().then(|| Place { folded: escape.0.at(), origin: escape.0.origin() })
         }));
