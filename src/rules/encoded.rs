@@ -7,6 +7,8 @@
 //! A run's first characters may have gone before it is known to be one ([`BASE64_HEAD`], [`HEX_HEAD`]); a match is
 //! said to begin behind them. A decoded text is not searched for further encodings.
 
+use std::collections::VecDeque;
+
 use crate::text::offsets::{Offsets, Origin};
 
 use super::Watch;
@@ -24,6 +26,9 @@ const HEX_HEAD: usize = 3;
 
 /// Signs and spaces between two bytes in hexadecimal (`, 0x`, `\x`, `&#x`).
 const LONGEST_GAP: u8 = 4;
+
+/// Decoded bytes whose place in a hexadecimal run is kept.
+const PAIRS: usize = 512;
 
 /// Decoded matches shorter than this are chance.
 const LEAST_BYTES: u64 = 4;
@@ -65,6 +70,11 @@ struct Run {
     /// Signs and spaces since the last digit, and the last of them.
     gap: u8,
     last: u8,
+    /// In hexadecimal: where each of the last decoded bytes begins, in characters from the run's start; the number of
+    /// the first of them; and where a byte begins that is not complete.
+    pairs: VecDeque<u64>,
+    first_pair: u64,
+    digit_at: u64,
     /// Decoded bytes that no matcher has read yet.
     held: Vec<u8>,
     /// Decoded bytes.
@@ -80,6 +90,13 @@ enum State {
     Open,
     /// What has begun is none; it has to end before another can begin.
     Dead,
+}
+
+/// How text is encoded in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    Base64,
+    Hex,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -128,16 +145,16 @@ impl EncodedReader {
     pub(super) fn end(&mut self, watch: &Watch, offsets: &Offsets, found: &mut Vec<EncodedHit>) {
         let end = Place { folded: offsets.folded(), origin: offsets.read() };
         self.base64.end_base64(watch, end, found);
-        self.hex.close(watch, end, hex_place, found);
+        self.hex.close(watch, end, Coding::Hex, found);
     }
 
     /// Where the first match begins that may be under way.
     pub(super) fn live_from(&self, watch: &Watch) -> Option<Origin> {
-        let base64 = self.base64.live_from(watch, base64_place).filter(|place| {
+        let base64 = self.base64.live_from(watch, Coding::Base64).filter(|place| {
             self.base64.chars >= BASE64_SURE
                 || place.byte < self.base64.start.origin.byte + BASE64_SURE
         });
-        let hex = self.hex.live_from(watch, hex_place);
+        let hex = self.hex.live_from(watch, Coding::Hex);
         [base64, hex].into_iter().flatten().min_by_key(|place| place.byte)
     }
 }
@@ -189,7 +206,7 @@ impl Run {
             self.head_end = self.start.after(BASE64_HEAD);
         }
         let end = here.place().after(1);
-        self.take(watch, &bytes, end, base64_place, found);
+        self.take(watch, &bytes, end, Coding::Base64, found);
     }
 
     /// Decodes what is left of the last group.
@@ -197,9 +214,9 @@ impl Run {
         if self.state == State::Open && self.decoded > 0 {
             let [_, bytes @ ..] = (self.bits << (24 - self.bit_count)).to_be_bytes();
             let left = usize::from(self.bit_count / 8);
-            self.take(watch, bytes.get(..left).unwrap_or_default(), end, base64_place, found);
+            self.take(watch, bytes.get(..left).unwrap_or_default(), end, Coding::Base64, found);
         }
-        self.close(watch, end, base64_place, found);
+        self.close(watch, end, Coding::Base64, found);
     }
 
     fn read_hex(
@@ -235,6 +252,9 @@ impl Run {
             self.part_hex(watch, byte, here, found);
             return;
         };
+        if self.bit_count == 0 {
+            self.digit_at = here.at - self.start.folded;
+        }
         self.chars += 1;
         self.gap = 0;
         self.last = byte;
@@ -247,11 +267,16 @@ impl Run {
             if self.decoded == 0 {
                 self.locate(here);
             }
+            self.pairs.push_back(self.digit_at);
+            if self.pairs.len() > PAIRS {
+                self.pairs.pop_front();
+                self.first_pair += 1;
+            }
             let end = here.place().after(1);
             if self.decoded < HEX_HEAD as u64 {
                 self.head_end = end;
             }
-            self.take(watch, &[decoded], end, hex_place, found);
+            self.take(watch, &[decoded], end, Coding::Hex, found);
         }
     }
 
@@ -269,7 +294,7 @@ impl Run {
                 b' ' | b':' | b'-' | b',' | b';' | b'\n' | b'\\' | b'%' | b'&' | b'#'
             )
         {
-            self.close(watch, here.place(), hex_place, found);
+            self.close(watch, here.place(), Coding::Hex, found);
             self.state = if byte.is_ascii_alphanumeric() { State::Dead } else { State::Idle };
             return;
         }
@@ -298,7 +323,7 @@ impl Run {
         watch: &Watch,
         bytes: &[u8],
         end: Place,
-        place: fn(u64) -> u64,
+        coding: Coding,
         found: &mut Vec<EncodedHit>,
     ) {
         let is_text = |byte: &u8| !byte.is_ascii_control() || matches!(byte, b'\t' | b'\n' | b'\r');
@@ -331,18 +356,19 @@ impl Run {
         inner.read(watch, str::from_utf8(&self.held).unwrap_or_default());
         self.held = rest;
         inner.settle(watch, &mut matches);
-        self.tell(&matches, end, place, found);
+        self.tell(&matches, end, coding, found);
     }
 
     fn tell(
         &self,
         matches: &[super::RuleMatch],
         end: Place,
-        place: fn(u64) -> u64,
+        coding: Coding,
         found: &mut Vec<EncodedHit>,
     ) {
         for inner in matches.iter().filter(|inner| inner.end - inner.start >= LEAST_BYTES) {
-            let start = self.start.after(place(inner.start)).max(self.head_end).min(end);
+            let start =
+                self.start.after(self.place(coding, inner.start)).max(self.head_end).min(end);
             found.push(EncodedHit {
                 rule: inner.rule.0,
                 start: start.folded,
@@ -353,24 +379,22 @@ impl Run {
         }
     }
 
-    fn close(
-        &mut self,
-        watch: &Watch,
-        end: Place,
-        place: fn(u64) -> u64,
-        found: &mut Vec<EncodedHit>,
-    ) {
+    fn close(&mut self, watch: &Watch, end: Place, coding: Coding, found: &mut Vec<EncodedHit>) {
         if let Some(mut inner) = self.inner.take() {
             let mut matches = Vec::new();
             inner.end(watch);
             inner.settle(watch, &mut matches);
-            self.tell(&matches, end, place, found);
+            self.tell(&matches, end, coding, found);
         }
         self.forget();
         self.state = State::Idle;
     }
 
     fn forget(&mut self) {
+        if !self.pairs.is_empty() {
+            self.pairs = VecDeque::new();
+        }
+        self.first_pair = 0;
         if self.inner.is_some() || self.held.capacity() > 0 {
             self.held = Vec::new();
             self.inner = None;
@@ -380,14 +404,27 @@ impl Run {
         self.bit_count = 0;
     }
 
-    fn live_from(&self, watch: &Watch, place: fn(u64) -> u64) -> Option<Origin> {
+    /// Where a match that begins with the decoded byte counts from, in characters from the run's start.
+    fn place(&self, coding: Coding, decoded: u64) -> u64 {
+        match coding {
+            Coding::Base64 => base64_place(decoded),
+            Coding::Hex => {
+                let kept = decoded.saturating_sub(self.first_pair);
+                let pair = usize::try_from(kept).ok().and_then(|kept| self.pairs.get(kept));
+                pair.copied().unwrap_or(self.digit_at)
+            }
+        }
+    }
+
+    fn live_from(&self, watch: &Watch, coding: Coding) -> Option<Origin> {
         let inner = self.inner.as_ref()?;
-        if !watch.enforces() {
+        // What is not decoded yet may begin a match.
+        let live = inner.watermark(watch);
+        let is_at_rest = live >= inner.read_bytes() && self.held.is_empty() && self.bit_count == 0;
+        if is_at_rest || !watch.enforces() {
             return None;
         }
-        // What is not decoded yet may begin a match.
-        let decoded = inner.watermark(watch);
-        Some(self.start.after(place(decoded)).max(self.head_end).origin)
+        Some(self.start.after(self.place(coding, live)).max(self.head_end).origin)
     }
 }
 
@@ -425,11 +462,6 @@ const fn base64_place(decoded: u64) -> u64 {
         3..6 => BASE64_SURE,
         _ => decoded / 3 * 4 + decoded % 3,
     }
-}
-
-/// The same in hexadecimal, whatever stands between the bytes.
-const fn hex_place(decoded: u64) -> u64 {
-    2 * decoded
 }
 
 /// Whether text may begin with the six bits that a run begins with: the first byte of a character, no control.

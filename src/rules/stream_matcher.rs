@@ -790,6 +790,10 @@ impl Carried {
         needs == bit
     }
 
+    pub(super) const fn read_bytes(&self) -> u64 {
+        self.offsets.read().byte
+    }
+
     pub(super) fn watermark(&self, watch: &Watch) -> u64 {
         if self.end == End::Reached {
             return self.offsets.read().byte;

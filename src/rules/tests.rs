@@ -896,10 +896,7 @@ fn disguised_literals_are_found() {
         ("z\u{200b}o\u{200b}rblax", "z\u{200b}o\u{200b}rblax"),
         ("zorb&#108;ax", "zorb&#108;ax"),
         ("&#122;orblax", "#122;orblax"),
-        (
-            "&#x7a;&#x6f;&#x72;&#x62;&#x6c;&#x61;&#x78;",
-            "#x7a;&#x6f;&#x72;&#x62;&#x6c;&#x61;&#x78;",
-        ),
+        ("&#x7a;&#x6f;&#x72;&#x62;&#x6c;&#x61;&#x78;", "#x7a;&#x6f;&#x72;&#x62;&#x6c;&#x61;&#x78;"),
         ("%7aorblax", "7aorblax"),
         ("\\u007aorblax", "u007aorblax"),
         ("quantumvortigon", "quantumvortigon"),
