@@ -150,10 +150,7 @@ impl EncodedReader {
 
     /// Where the first match begins that may be under way.
     pub(super) fn live_from(&self, watch: &Watch) -> Option<Origin> {
-        let base64 = self.base64.live_from(watch, Coding::Base64).filter(|place| {
-            self.base64.chars >= BASE64_SURE
-                || place.byte < self.base64.start.origin.byte + BASE64_SURE
-        });
+        let base64 = self.base64.live_from(watch, Coding::Base64);
         let hex = self.hex.live_from(watch, Coding::Hex);
         [base64, hex].into_iter().flatten().min_by_key(|place| place.byte)
     }
@@ -421,7 +418,8 @@ impl Run {
         // What is not decoded yet may begin a match.
         let live = inner.watermark(watch);
         let is_at_rest = live >= inner.read_bytes() && self.held.is_empty() && self.bit_count == 0;
-        if is_at_rest || !watch.enforces() {
+        let is_unsure = coding == Coding::Base64 && self.chars < BASE64_SURE;
+        if is_at_rest || !watch.enforces() || (is_unsure && (live > 0 || inner.read_bytes() == 0)) {
             return None;
         }
         Some(self.start.after(self.place(coding, live)).max(self.head_end).origin)
@@ -458,8 +456,8 @@ impl Place {
 /// The encoded character from which on a match counts that begins with the decoded byte.
 const fn base64_place(decoded: u64) -> u64 {
     match decoded {
-        0..3 => BASE64_HEAD,
-        3..6 => BASE64_SURE,
+        0 => BASE64_HEAD,
+        1..6 => BASE64_SURE,
         _ => decoded / 3 * 4 + decoded % 3,
     }
 }
