@@ -24,9 +24,9 @@ use crate::{
 /// How often an open exchange is folded into the metrics.
 const FOLD_EVERY: Duration = Duration::from_millis(250);
 
-/// What has gone on to the client is read by the session in stretches of this many bytes, half a dozen tokens: a
+/// What has gone on to the client is read by the session in stretches of this many bytes at most, a few tokens: a
 /// stream that is paced finds everything it needs to read with gone from the processor's caches, each time.
-const STRETCH: usize = 2 << 10;
+const STRETCH: usize = 1 << 10;
 
 /// How long the session may be behind what has gone on to the client.
 const READ_WITHIN: Duration = Duration::from_millis(500);
@@ -129,18 +129,18 @@ impl Exchange {
     /// Lets the session read a chunk that goes on to the client whatever it finds: soon, and at once where text is
     /// still awaited.
     pub(super) fn read_along(&mut self, now: Instant, chunk: &Bytes) {
+        if self.unread.len() + chunk.len() > STRETCH {
+            self.read_unread(now);
+        }
         let Some(session) = &mut self.session else { return };
         if self.unread.is_empty() {
-            if !self.seen_text || chunk.len() >= STRETCH {
+            if !self.seen_text || chunk.len() > STRETCH {
                 return session.on_chunk(now.into_std(), chunk.clone());
             }
             self.unread_since = now;
             self.unread.reserve(STRETCH);
         }
         self.unread.extend_from_slice(chunk);
-        if self.unread.len() >= STRETCH {
-            self.read_unread(now);
-        }
     }
 
     /// When what is unread has to be read, or what is held to be told, if anything is.
