@@ -16,7 +16,7 @@ use super::{
 };
 
 /// How much of the answer is read behind the thinking.
-const ANSWER_BYTES: u64 = 256;
+const ANSWER_BYTES: u64 = 64;
 
 /// How far a choice is on its way over the seam.
 #[derive(Debug)]
