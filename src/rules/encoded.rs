@@ -11,8 +11,9 @@ use std::collections::VecDeque;
 
 use crate::text::offsets::{Offsets, Origin};
 
-use super::Watch;
+use super::place::{Disguised, Place, WHOLE};
 use super::stream_matcher::Carried;
+use super::{RuleMatch, Watch};
 
 /// Characters of a base64 run that are too few to tell anything.
 const BASE64_HEAD: u64 = 3;
@@ -22,7 +23,10 @@ const BASE64_HEAD: u64 = 3;
 const BASE64_SURE: u64 = 8;
 
 /// Bytes of a hexadecimal run that any number might be.
-const HEX_HEAD: usize = 3;
+const HEX_HEAD: u64 = 3;
+
+/// Decoded bytes that are too few to be read.
+const LEAST_READ: usize = 3;
 
 /// Signs and spaces between two bytes in hexadecimal (`, 0x`, `\x`, `&#x`).
 const LONGEST_GAP: u8 = 4;
@@ -36,45 +40,47 @@ const LEAST_BYTES: u64 = 4;
 /// A base64 run goes on over a line's end behind this many characters.
 const WRAPPED: u64 = 60;
 
-/// A rule found in a run, in folded bytes and as places of the original.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct EncodedHit {
-    pub(super) rule: u32,
-    pub(super) start: u64,
-    pub(super) end: u64,
-    pub(super) from: Origin,
-    pub(super) to: Origin,
-}
-
 /// The runs that are under way at a place of a text.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EncodedReader {
     base64: Run,
     hex: Run,
+    /// The state of both, where it is the same.
+    both: Option<State>,
     /// The character before is a letter or a digit.
     in_word: bool,
 }
 
-/// One run.
+/// One run; most are none, and end with their first group of characters.
 #[derive(Clone, Debug, Default)]
 struct Run {
     state: State,
-    start: Place,
-    /// Up to here the run may have gone already.
-    head_end: Place,
+    /// Its first character, in folded bytes.
+    start: u64,
     /// Encoded characters.
     chars: u64,
+    /// In hexadecimal: the first digit of the byte that is not complete, in characters from the start.
+    digit_at: u64,
     /// Bits of a byte that is not complete, and how many.
     bits: u32,
     bit_count: u8,
     /// Signs and spaces since the last digit, and the last of them.
     gap: u8,
     last: u8,
-    /// In hexadecimal: where each of the last decoded bytes begins, in characters from the run's start; the number of
-    /// the first of them; and where a byte begins that is not complete.
+    decoding: Option<Box<Decoding>>,
+}
+
+/// What a run decodes to, once it may be one.
+#[derive(Clone, Debug)]
+struct Decoding {
+    coding: Coding,
+    start: Place,
+    /// Up to here the run may have gone already.
+    head_end: Place,
+    /// In hexadecimal: where each of the last decoded bytes begins, in characters from the run's start, and the number
+    /// of the first of them.
     pairs: VecDeque<u64>,
     first_pair: u64,
-    digit_at: u64,
     /// Decoded bytes that no matcher has read yet.
     held: Vec<u8>,
     /// Decoded bytes.
@@ -99,12 +105,6 @@ enum Coding {
     Hex,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    folded: u64,
-    origin: Origin,
-}
-
 /// A character's place, to be looked up where it matters.
 #[derive(Clone, Copy, Debug)]
 struct Here<'o> {
@@ -123,58 +123,49 @@ impl EncodedReader {
         original: char,
         at: u64,
         offsets: &Offsets,
-        found: &mut Vec<EncodedHit>,
+        found: &mut Vec<Disguised>,
     ) {
         let byte = u8::try_from(original).ok().filter(u8::is_ascii).unwrap_or(0);
         let is_word = byte.is_ascii_alphanumeric();
-        let runs_are = |state| self.base64.state == state && self.hex.state == state;
-        let is_passed = if is_word {
-            runs_are(State::Dead)
-        } else {
-            runs_are(State::Idle) && !is_base64_sign(byte)
+        // Nearly all that is read are the rests of words and what stands between them.
+        let is_passed = match self.both {
+            Some(State::Dead) => is_word,
+            Some(State::Idle) => !is_word && !is_base64_sign(byte),
+            Some(State::Open) | None => false,
         };
         if !is_passed {
             let here = Here { at, offsets };
             self.base64.read_base64(watch, byte, here, found);
             self.hex.read_hex(watch, byte, self.in_word, here, found);
+            self.both = (self.base64.state == self.hex.state).then_some(self.hex.state);
         }
         self.in_word = is_word;
     }
 
-    /// The text has ended at `end`.
-    pub(super) fn end(&mut self, watch: &Watch, offsets: &Offsets, found: &mut Vec<EncodedHit>) {
-        let end = Place { folded: offsets.folded(), origin: offsets.read() };
+    /// The text has ended.
+    pub(super) fn end(&mut self, watch: &Watch, offsets: &Offsets, found: &mut Vec<Disguised>) {
+        let end = Place::start_of(offsets, offsets.folded());
         self.base64.end_base64(watch, end, found);
-        self.hex.close(watch, end, Coding::Hex, found);
+        self.hex.close(watch, end, found);
     }
 
     /// Where the first match begins that may be under way.
     pub(super) fn live_from(&self, watch: &Watch) -> Option<Origin> {
-        let base64 = self.base64.live_from(watch, Coding::Base64);
-        let hex = self.hex.live_from(watch, Coding::Hex);
-        [base64, hex].into_iter().flatten().min_by_key(|place| place.byte)
+        let places = [self.base64.live_from(watch), self.hex.live_from(watch)];
+        places.into_iter().flatten().min_by_key(|place| place.byte)
     }
 }
 
 // === impl Run ===
 
 impl Run {
-    fn read_base64(
-        &mut self,
-        watch: &Watch,
-        byte: u8,
-        here: Here<'_>,
-        found: &mut Vec<EncodedHit>,
-    ) {
+    fn read_base64(&mut self, watch: &Watch, byte: u8, here: Here<'_>, found: &mut Vec<Disguised>) {
         let Some(value) = base64_value(byte) else {
-            if self.state == State::Open
-                && byte == b'\n'
-                && self.chars >= WRAPPED
-                && self.inner.is_some()
-            {
-                return;
-            }
             if self.state == State::Open {
+                let reads = self.decoding.as_ref().is_some_and(|decoding| decoding.inner.is_some());
+                if byte == b'\n' && self.chars >= WRAPPED && reads {
+                    return;
+                }
                 self.end_base64(watch, here.place(), found);
             }
             self.state = State::Idle;
@@ -192,28 +183,22 @@ impl Run {
         self.chars += 1;
         self.bits = self.bits << 6 | u32::from(value);
         self.bit_count += 6;
-        if self.bit_count < 24 {
-            return;
+        if self.bit_count == 24 {
+            let [_, bytes @ ..] = self.bits.to_be_bytes();
+            self.decode(watch, &bytes, Coding::Base64, here, found);
         }
-        let [_, bytes @ ..] = self.bits.to_be_bytes();
-        self.bits = 0;
-        self.bit_count = 0;
-        if self.decoded == 0 {
-            self.locate(here);
-            self.head_end = self.start.after(BASE64_HEAD);
-        }
-        let end = here.place().after(1);
-        self.take(watch, &bytes, end, Coding::Base64, found);
     }
 
     /// Decodes what is left of the last group.
-    fn end_base64(&mut self, watch: &Watch, end: Place, found: &mut Vec<EncodedHit>) {
-        if self.state == State::Open && self.decoded > 0 {
+    fn end_base64(&mut self, watch: &Watch, end: Place, found: &mut Vec<Disguised>) {
+        if let Some(decoding) = &mut self.decoding {
             let [_, bytes @ ..] = (self.bits << (24 - self.bit_count)).to_be_bytes();
-            let left = usize::from(self.bit_count / 8);
-            self.take(watch, bytes.get(..left).unwrap_or_default(), end, Coding::Base64, found);
+            let left = bytes.get(..usize::from(self.bit_count / 8)).unwrap_or_default();
+            if decoding.may_go_on(left) {
+                decoding.take(watch, left, end, found);
+            }
         }
-        self.close(watch, end, Coding::Base64, found);
+        self.close(watch, end, found);
     }
 
     fn read_hex(
@@ -222,7 +207,7 @@ impl Run {
         byte: u8,
         in_word: bool,
         here: Here<'_>,
-        found: &mut Vec<EncodedHit>,
+        found: &mut Vec<Disguised>,
     ) {
         let digit = char::from(byte).to_digit(16);
         match (self.state, digit) {
@@ -250,7 +235,7 @@ impl Run {
             return;
         };
         if self.bit_count == 0 {
-            self.digit_at = here.at - self.start.folded;
+            self.digit_at = here.at - self.start;
         }
         self.chars += 1;
         self.gap = 0;
@@ -258,27 +243,13 @@ impl Run {
         self.bits = self.bits << 4 | digit;
         self.bit_count += 4;
         if self.bit_count == 8 {
-            let decoded = self.bits.to_be_bytes()[3];
-            self.bits = 0;
-            self.bit_count = 0;
-            if self.decoded == 0 {
-                self.locate(here);
-            }
-            self.pairs.push_back(self.digit_at);
-            if self.pairs.len() > PAIRS {
-                self.pairs.pop_front();
-                self.first_pair += 1;
-            }
-            let end = here.place().after(1);
-            if self.decoded < HEX_HEAD as u64 {
-                self.head_end = end;
-            }
-            self.take(watch, &[decoded], end, Coding::Hex, found);
+            let [.., decoded] = self.bits.to_be_bytes();
+            self.decode(watch, &[decoded], Coding::Hex, here, found);
         }
     }
 
     /// What stands between the bytes of a hexadecimal run, or behind it.
-    fn part_hex(&mut self, watch: &Watch, byte: u8, here: Here<'_>, found: &mut Vec<EncodedHit>) {
+    fn part_hex(&mut self, watch: &Watch, byte: u8, here: Here<'_>, found: &mut Vec<Disguised>) {
         let is_prefix = byte.eq_ignore_ascii_case(&b'x');
         // The nought of `0x` was taken for a digit.
         if is_prefix && self.bit_count == 4 && self.bits == 0 {
@@ -291,7 +262,7 @@ impl Run {
                 b' ' | b':' | b'-' | b',' | b';' | b'\n' | b'\\' | b'%' | b'&' | b'#'
             )
         {
-            self.close(watch, here.place(), Coding::Hex, found);
+            self.close(watch, here.place(), found);
             self.state = if byte.is_ascii_alphanumeric() { State::Dead } else { State::Idle };
             return;
         }
@@ -300,52 +271,125 @@ impl Run {
     }
 
     fn begin(&mut self, start: u64) {
-        self.forget();
-        self.state = State::Open;
-        self.start.folded = start;
-        self.chars = 0;
-        self.gap = 0;
-        self.last = 0;
+        *self = Self { state: State::Open, start, ..Self::default() };
     }
 
-    /// Looks up where the run began, now that it may be one.
-    fn locate(&mut self, here: Here<'_>) {
-        self.start.origin = here.offsets.start_of(self.start.folded);
-        self.head_end = self.start;
+    /// Takes the bytes that are complete with the character here.
+    fn decode(
+        &mut self,
+        watch: &Watch,
+        bytes: &[u8],
+        coding: Coding,
+        here: Here<'_>,
+        found: &mut Vec<Disguised>,
+    ) {
+        self.bits = 0;
+        self.bit_count = 0;
+        let goes_on = match &self.decoding {
+            Some(decoding) => decoding.may_go_on(bytes),
+            None => may_begin(bytes),
+        };
+        if !goes_on {
+            self.die();
+            return;
+        }
+        let start = self.start;
+        let decoding = self.decoding.get_or_insert_with(|| {
+            Box::new(Decoding::new(coding, Place::start_of(here.offsets, start)))
+        });
+        let end = here.place().after(1);
+        if coding == Coding::Hex {
+            decoding.note_pair(self.digit_at, end);
+        }
+        if !decoding.take(watch, bytes, end, found) {
+            self.die();
+        }
     }
 
-    /// Reads decoded bytes, which end at `end`.
+    /// It is none; what goes on is not read.
+    fn die(&mut self) {
+        self.state = State::Dead;
+        self.decoding = None;
+    }
+
+    fn close(&mut self, watch: &Watch, end: Place, found: &mut Vec<Disguised>) {
+        if let Some(mut decoding) = self.decoding.take() {
+            decoding.close(watch, end, found);
+        }
+        self.bits = 0;
+        self.bit_count = 0;
+        self.state = State::Idle;
+    }
+
+    fn live_from(&self, watch: &Watch) -> Option<Origin> {
+        let decoding = self.decoding.as_ref()?;
+        let inner = decoding.inner.as_ref()?;
+        // What is not decoded yet may begin a match.
+        let live = inner.watermark(watch);
+        let is_at_rest =
+            live >= inner.read_bytes() && decoding.held.is_empty() && self.bit_count == 0;
+        let is_unsure = decoding.coding == Coding::Base64 && self.chars < BASE64_SURE;
+        if is_at_rest || !watch.enforces() || (is_unsure && (live > 0 || inner.read_bytes() == 0)) {
+            return None;
+        }
+        let from = decoding.place(live).unwrap_or(self.digit_at);
+        Some(decoding.start.after(from).max(decoding.head_end).origin)
+    }
+}
+
+// === impl Decoding ===
+
+impl Decoding {
+    fn new(coding: Coding, start: Place) -> Self {
+        let head = match coding {
+            Coding::Base64 => BASE64_HEAD,
+            Coding::Hex => 0,
+        };
+        Self {
+            coding,
+            start,
+            head_end: start.after(head),
+            pairs: VecDeque::new(),
+            first_pair: 0,
+            held: Vec::new(),
+            decoded: 0,
+            inner: None,
+        }
+    }
+
+    fn may_go_on(&self, bytes: &[u8]) -> bool {
+        if self.held.is_empty() { may_begin(bytes) } else { bytes.iter().copied().all(is_text) }
+    }
+
+    /// Notes where a byte in hexadecimal begins and ends.
+    fn note_pair(&mut self, at: u64, end: Place) {
+        self.pairs.push_back(at);
+        if self.pairs.len() > PAIRS {
+            self.pairs.pop_front();
+            self.first_pair += 1;
+        }
+        if self.decoded < HEX_HEAD {
+            self.head_end = end;
+        }
+    }
+
+    /// Reads decoded bytes, which end at `end`; gives back whether they are still text.
     fn take(
         &mut self,
         watch: &Watch,
         bytes: &[u8],
         end: Place,
-        coding: Coding,
-        found: &mut Vec<EncodedHit>,
-    ) {
-        let is_text = |byte: &u8| !byte.is_ascii_control() || matches!(byte, b'\t' | b'\n' | b'\r');
-        // Most words are none at their first bytes.
-        let is_inside = |byte: &u8| byte & 0xC0 == 0x80;
-        if !bytes.iter().all(is_text)
-            || (self.held.is_empty() && bytes.first().is_some_and(is_inside))
-        {
-            self.state = State::Dead;
-            self.forget();
-            return;
-        }
+        found: &mut Vec<Disguised>,
+    ) -> bool {
         self.held.extend_from_slice(bytes);
         self.decoded += bytes.len() as u64;
-        let (text, broken) = match str::from_utf8(&self.held) {
-            Ok(text) => (text.len(), false),
-            Err(error) => (error.valid_up_to(), error.error_len().is_some()),
+        let text = match str::from_utf8(&self.held) {
+            Ok(text) => text.len(),
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            Err(_) => return false,
         };
-        if broken {
-            self.state = State::Dead;
-            self.forget();
-            return;
-        }
-        if self.inner.is_none() && self.held.len() < HEX_HEAD {
-            return;
+        if self.inner.is_none() && self.held.len() < LEAST_READ {
+            return true;
         }
         let inner = self.inner.get_or_insert_with(|| Box::new(Carried::inside(watch)));
         let rest = self.held.split_off(text);
@@ -353,76 +397,36 @@ impl Run {
         inner.read(watch, str::from_utf8(&self.held).unwrap_or_default());
         self.held = rest;
         inner.settle(watch, &mut matches);
-        self.tell(&matches, end, coding, found);
+        self.tell(&matches, end, found);
+        true
     }
 
-    fn tell(
-        &self,
-        matches: &[super::RuleMatch],
-        end: Place,
-        coding: Coding,
-        found: &mut Vec<EncodedHit>,
-    ) {
-        for inner in matches.iter().filter(|inner| inner.end - inner.start >= LEAST_BYTES) {
-            let start =
-                self.start.after(self.place(coding, inner.start)).max(self.head_end).min(end);
-            found.push(EncodedHit {
-                rule: inner.rule.0,
-                start: start.folded,
-                end: end.folded,
-                from: start.origin,
-                to: end.origin,
-            });
-        }
-    }
-
-    fn close(&mut self, watch: &Watch, end: Place, coding: Coding, found: &mut Vec<EncodedHit>) {
+    fn close(&mut self, watch: &Watch, end: Place, found: &mut Vec<Disguised>) {
         if let Some(mut inner) = self.inner.take() {
             let mut matches = Vec::new();
             inner.end(watch);
             inner.settle(watch, &mut matches);
-            self.tell(&matches, end, coding, found);
+            self.tell(&matches, end, found);
         }
-        self.forget();
-        self.state = State::Idle;
     }
 
-    fn forget(&mut self) {
-        if !self.pairs.is_empty() {
-            self.pairs = VecDeque::new();
+    fn tell(&self, matches: &[RuleMatch], end: Place, found: &mut Vec<Disguised>) {
+        for inner in matches.iter().filter(|inner| inner.end - inner.start >= LEAST_BYTES) {
+            let start = self.start.after(self.place(inner.start).unwrap_or_default());
+            let start = start.max(self.head_end).min(end);
+            found.push(Disguised { rule: inner.rule.0, part: WHOLE, start, end });
         }
-        self.first_pair = 0;
-        if self.inner.is_some() || self.held.capacity() > 0 {
-            self.held = Vec::new();
-            self.inner = None;
-        }
-        self.decoded = 0;
-        self.bits = 0;
-        self.bit_count = 0;
     }
 
     /// Where a match that begins with the decoded byte counts from, in characters from the run's start.
-    fn place(&self, coding: Coding, decoded: u64) -> u64 {
-        match coding {
-            Coding::Base64 => base64_place(decoded),
+    fn place(&self, decoded: u64) -> Option<u64> {
+        match self.coding {
+            Coding::Base64 => Some(base64_place(decoded)),
             Coding::Hex => {
                 let kept = decoded.saturating_sub(self.first_pair);
-                let pair = usize::try_from(kept).ok().and_then(|kept| self.pairs.get(kept));
-                pair.copied().unwrap_or(self.digit_at)
+                usize::try_from(kept).ok().and_then(|kept| self.pairs.get(kept)).copied()
             }
         }
-    }
-
-    fn live_from(&self, watch: &Watch, coding: Coding) -> Option<Origin> {
-        let inner = self.inner.as_ref()?;
-        // What is not decoded yet may begin a match.
-        let live = inner.watermark(watch);
-        let is_at_rest = live >= inner.read_bytes() && self.held.is_empty() && self.bit_count == 0;
-        let is_unsure = coding == Coding::Base64 && self.chars < BASE64_SURE;
-        if is_at_rest || !watch.enforces() || (is_unsure && (live > 0 || inner.read_bytes() == 0)) {
-            return None;
-        }
-        Some(self.start.after(self.place(coding, live)).max(self.head_end).origin)
     }
 }
 
@@ -430,26 +434,7 @@ impl Run {
 
 impl Here<'_> {
     fn place(self) -> Place {
-        Place { folded: self.at, origin: self.offsets.start_of(self.at) }
-    }
-}
-
-// === impl Place ===
-
-impl Place {
-    /// So many ASCII characters on.
-    fn after(self, chars: u64) -> Self {
-        let Self { folded, origin } = self;
-        let origin = Origin { byte: origin.byte + chars, char: origin.char + chars };
-        Self { folded: folded + chars, origin }
-    }
-
-    fn max(self, other: Self) -> Self {
-        if other.folded > self.folded { other } else { self }
-    }
-
-    fn min(self, other: Self) -> Self {
-        if other.folded < self.folded { other } else { self }
+        Place::start_of(self.offsets, self.at)
     }
 }
 
@@ -460,6 +445,17 @@ const fn base64_place(decoded: u64) -> u64 {
         1..6 => BASE64_SURE,
         _ => decoded / 3 * 4 + decoded % 3,
     }
+}
+
+/// Whether a byte may stand in a text.
+const fn is_text(byte: u8) -> bool {
+    !byte.is_ascii_control() || matches!(byte, b'\t' | b'\n' | b'\r')
+}
+
+/// Whether a text may begin with these bytes; most words decode to none.
+fn may_begin(bytes: &[u8]) -> bool {
+    let is_inside = |byte: &u8| byte & 0xC0 == 0x80;
+    bytes.iter().copied().all(is_text) && !bytes.first().is_some_and(is_inside)
 }
 
 /// Whether text may begin with the six bits that a run begins with: the first byte of a character, no control.

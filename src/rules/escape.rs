@@ -1,6 +1,6 @@
 //! One escaped character, read as it comes: `&#98;`, `&#x62;`, `&lt;`, `%62`, `\x62`, `\u0062`, `\u{62}`.
 
-use crate::text::offsets::Origin;
+use super::place::Place;
 
 /// Longer ones are none.
 const LONGEST: usize = 10;
@@ -8,8 +8,7 @@ const LONGEST: usize = 10;
 /// An escape that has begun.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Escape {
-    at: u64,
-    origin: Origin,
+    start: Place,
     at_edge: bool,
     text: [u8; LONGEST],
     length: usize,
@@ -26,27 +25,27 @@ pub(super) enum Read {
     No,
 }
 
+/// Whether an escape may begin with this byte.
+pub(super) const fn begins_escape(byte: u8) -> bool {
+    matches!(byte, b'&' | b'%' | b'\\')
+}
+
 // === impl Escape ===
 
 impl Escape {
-    /// The escape that `c` begins, if one can begin with it.
-    pub(super) fn begin(c: char, at: u64, origin: Origin, at_edge: bool) -> Option<Self> {
-        let first = u8::try_from(c).ok().filter(|first| matches!(first, b'&' | b'%' | b'\\'))?;
+    /// The escape that `c` begins at `start`, if one can begin with it.
+    pub(super) fn begin(c: char, start: Place, at_edge: bool) -> Option<Self> {
+        let first = u8::try_from(c).ok().filter(|&first| begins_escape(first))?;
         let mut text = [0; LONGEST];
         if let Some(place) = text.first_mut() {
             *place = first;
         }
-        Some(Self { at, origin, at_edge, text, length: 1 })
+        Some(Self { start, at_edge, text, length: 1 })
     }
 
-    /// The folded byte behind its first sign, which stands alone too often to be held.
-    pub(super) const fn at(&self) -> u64 {
-        self.at + 1
-    }
-
-    /// The same in the original.
-    pub(super) const fn origin(&self) -> Origin {
-        Origin { byte: self.origin.byte + 1, char: self.origin.char + 1 }
+    /// Behind its first sign, which stands alone too often to be held.
+    pub(super) const fn behind_sign(&self) -> Place {
+        self.start.after(1)
     }
 
     /// Whether there is more of it than its first sign.
@@ -125,7 +124,7 @@ mod tests {
 
     fn read(text: &str) -> Option<char> {
         let mut chars = text.chars();
-        let mut escape = Escape::begin(chars.next()?, 0, Origin::default(), true)?;
+        let mut escape = Escape::begin(chars.next()?, Place::default(), true)?;
         for c in chars.by_ref() {
             match escape.read(c) {
                 Read::More => {}

@@ -18,11 +18,14 @@ use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Anchored, MatchKind};
 
-use crate::text::fold::is_word;
+use smallvec::SmallVec;
+
+use crate::text::fold::{fold_char, is_word};
 use crate::text::lookalike::latin_of_capital;
 use crate::text::offsets::{Offsets, Origin};
 
-use super::escape::Escape;
+use super::escape::{self, Escape, begins_escape};
+use super::place::{Disguised, Place};
 
 /// Stands for a literal's own signs and spaces; UTF-8 never has this byte.
 const GAP: u8 = 0xFE;
@@ -41,6 +44,15 @@ const LEAST_ENCODED: u8 = 6;
 
 /// Letters of such a literal that may have gone before it is recognised: its match begins behind them.
 const ENCODED_HEAD: u8 = 2;
+
+/// A path may begin with this byte, itself or as what it looks like.
+const BEGINS: u8 = 1;
+
+/// An escape may begin with this byte.
+const ESCAPES: u8 = 2;
+
+/// This byte belongs to a word.
+const WORD: u8 = 4;
 
 /// Places that are followed at most; texts that reach it have been made to.
 const MAX_THREADS: usize = 1024;
@@ -63,8 +75,8 @@ pub(super) struct LooseLiterals {
     first: Vec<u32>,
     entries: Vec<Entry>,
     patterns: Vec<Box<[u8]>>,
-    /// Whether a path may begin with this byte, itself or as what it looks like.
-    begins: [bool; 256],
+    /// What each byte may be: [`BEGINS`], [`ESCAPES`], [`WORD`].
+    classes: [u8; 256],
     /// The states that a literal's own gap follows, one bit each.
     before_gaps: Vec<u64>,
 }
@@ -95,26 +107,24 @@ pub(super) struct LooseLive {
     encoded: Vec<u64>,
 }
 
-/// A literal in disguise, found.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LooseHit {
-    pub(super) rule: u32,
-    pub(super) part: u8,
-    /// In folded bytes.
-    pub(super) start: u64,
-    pub(super) end: u64,
-    pub(super) from: Origin,
-    pub(super) to: Origin,
-}
-
 /// The places in a text where a literal may be under way.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LooseReader {
-    threads: Vec<Thread>,
+    threads: Threads,
     /// The character before belongs to a word.
     in_word: bool,
     /// An escape is being read, and these are the places before it.
-    escape: Option<Box<(Escape, Vec<Thread>)>>,
+    escape: Option<Box<(Escape, Threads)>>,
+}
+
+/// Few stay where a text pauses: they stand with the rest of what a stream carries.
+type Threads = SmallVec<[Thread; 2]>;
+
+/// What a reader needs while it reads, and not between.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    next: Vec<Thread>,
+    pub(super) found: Vec<Disguised>,
 }
 
 /// A character of folded text, and its place.
@@ -167,12 +177,6 @@ struct Thread {
     complete: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    folded: u64,
-    origin: Origin,
-}
-
 /// What has stood since the last letter.
 #[derive(Clone, Copy, Debug, Default)]
 struct Gap {
@@ -181,6 +185,14 @@ struct Gap {
     lines: u8,
     /// It has a sign that ends a clause.
     ends_clause: bool,
+}
+
+/// One character's steps from every place to the next ones.
+struct Steps<'s> {
+    literals: &'s LooseLiterals,
+    /// Where the character ends, in folded bytes.
+    end: u64,
+    next: &'s mut Vec<Thread>,
 }
 
 /// Letters that a character may stand for.
@@ -251,10 +263,10 @@ impl LooseBuilder {
             first,
             entries: entries.into_iter().map(|(_, entry)| entry).collect(),
             patterns,
-            begins: [false; 256],
+            classes: [0; 256],
             before_gaps: Vec::new(),
         };
-        literals.begins = literals.find_beginnings();
+        literals.classes = literals.classify();
         literals.before_gaps = literals.find_gaps();
         Ok(literals)
     }
@@ -360,19 +372,29 @@ impl LooseLiterals {
             .map(|pattern| self.entries_of(pattern))
     }
 
-    fn find_beginnings(&self) -> [bool; 256] {
-        let mut begins = [false; 256];
-        for (code, begins) in (0..=u8::MAX).zip(&mut begins) {
-            *begins = match char::from(code) {
-                _ if self.is_empty() => false,
-                // They begin escapes, or characters that are looked at one by one.
-                '&' | '%' | '\\' | '\u{80}'.. => true,
-                c => Readings::of(c, c)
-                    .letters()
-                    .any(|(letter, _)| self.next_char(self.start, letter).is_some()),
-            };
+    fn classify(&self) -> [u8; 256] {
+        let mut classes = [0; 256];
+        if self.is_empty() {
+            return classes;
         }
-        begins
+        for (code, class) in (0..=u8::MAX).zip(&mut classes) {
+            let begins = |c: char| {
+                let readings = Readings::of(c, c);
+                let mut letters = readings.letters();
+                letters.any(|(letter, _)| self.next_char(self.start, letter).is_some())
+            };
+            // Others than ASCII are looked at one by one.
+            if !code.is_ascii() || begins(char::from(code)) {
+                *class |= BEGINS;
+            }
+            if begins_escape(code) {
+                *class |= ESCAPES;
+            }
+            if code.is_ascii_alphanumeric() {
+                *class |= WORD;
+            }
+        }
+        classes
     }
 }
 
@@ -392,19 +414,15 @@ impl LooseLive {
 // === impl LooseReader ===
 
 impl LooseReader {
-    /// Whether the byte of a folded ASCII character needs to be read; if not, it is noted.
+    /// Whether the byte of a folded ASCII character needs not be read; it is noted then.
     #[inline]
     pub(super) fn passes(&mut self, literals: &LooseLiterals, byte: u8) -> bool {
-        let begins =
-            !self.in_word && literals.begins.get(usize::from(byte)).copied().unwrap_or(true);
-        if begins
-            || !self.threads.is_empty()
-            || self.escape.is_some()
-            || matches!(byte, b'&' | b'%' | b'\\')
-        {
+        let class = literals.classes.get(usize::from(byte)).copied().unwrap_or(BEGINS);
+        let begins = !self.in_word && class & BEGINS != 0;
+        if begins || class & ESCAPES != 0 || !self.threads.is_empty() || self.escape.is_some() {
             return false;
         }
-        self.in_word = byte.is_ascii_alphanumeric();
+        self.in_word = class & WORD != 0;
         true
     }
 
@@ -414,85 +432,47 @@ impl LooseReader {
         literals: &LooseLiterals,
         letter: Letter,
         offsets: &Offsets,
-        found: &mut Vec<LooseHit>,
+        scratch: &mut Scratch,
     ) {
         let Letter { folded: c, original, at } = letter;
-        if c.is_ascii_lowercase() && original.is_ascii() && self.escape.is_none() {
-            self.read_plain(literals, c, at, offsets);
-            return;
-        }
-        let place = Place { folded: at, origin: offsets.start_of(at) };
         let end = at + c.len_utf8() as u64;
-        let is_letter = is_word(c) && c != '_';
-        let unspaced = !is_letter && c.is_alphanumeric();
+        let is_plain = c.is_ascii_lowercase() && original.is_ascii();
+        let is_letter = is_plain || (is_word(c) && c != '_');
         if !is_letter {
-            self.emit_complete(literals, offsets, found);
+            self.emit_complete(literals, offsets, &mut scratch.found);
         }
-        let readings = Readings::of(c, original);
-        let escape = self.read_escape(c, place);
-        // What they become is put behind them.
-        let before = self.threads.len();
-        for index in 0..before {
-            if let Some(&thread) = self.threads.get(index) {
-                self.advance(literals, &thread, c, &readings, end);
-            }
+        // Nearly all stand for themselves.
+        let readings = if is_plain { Readings::plain(c) } else { Readings::of(c, original) };
+        let decoded = self.read_escape(letter, offsets);
+        let mut steps = Steps { literals, end, next: &mut scratch.next };
+        for thread in &self.threads {
+            steps.advance(thread, c, &readings);
         }
-        self.threads.drain(..before);
         if !self.in_word {
-            self.begin(literals, &readings, place, end);
+            steps.begin(&readings, || Place::start_of(offsets, at));
         }
-        if let Some((decoded, threads, at_edge, place)) = escape {
-            self.take_decoded(literals, &threads, decoded, at_edge.then_some(place), end);
+        if let Some((decoded, escape, threads)) = decoded {
+            steps.take_decoded(&threads, decoded, escape);
         }
+        self.threads.clear();
+        self.threads.extend_from_slice(&scratch.next);
+        scratch.next.clear();
         self.in_word = is_letter;
-        if unspaced {
-            self.emit_complete(literals, offsets, found);
+        if !is_letter && c.is_alphanumeric() {
+            // Where words are not spaced, any letter may be the last.
+            self.emit_complete(literals, offsets, &mut scratch.found);
         }
-        self.limit();
-    }
-
-    fn limit(&mut self) {
         if self.threads.len() > MAX_THREADS {
             self.threads.sort_by_key(|thread| std::cmp::Reverse(thread.letters));
             self.threads.truncate(MAX_THREADS);
         }
     }
 
-    /// Reads a letter that stands for itself, as nearly all do.
-    fn read_plain(&mut self, literals: &LooseLiterals, c: char, at: u64, offsets: &Offsets) {
-        let end = at + 1;
-        let before = self.threads.len();
-        let mut kept = 0;
-        for index in 0..before {
-            let Some(&thread) = self.threads.get(index) else { break };
-            if thread.gap.chars == 0 {
-                if let Some(gap) = literals.next_gap(thread.state)
-                    && let Some(state) = literals.next_char(gap, c)
-                {
-                    let joined = Thread { joined: thread.joined.saturating_add(1), ..thread };
-                    self.threads.push(joined.stepped(literals, state, 2, c, false, end));
-                }
-                if c == thread.last {
-                    let repeated = thread.repeated.saturating_add(1);
-                    self.threads.push(Thread { repeated, end, apart: false, ..thread });
-                }
-            }
-            if let Some(state) = literals.next_char(thread.state, c)
-                && let Some(place) = self.threads.get_mut(kept)
-            {
-                *place = thread.stepped(literals, state, 1, c, false, end);
-                kept += 1;
-            }
+    /// The text pauses: what it takes now, it may keep for long.
+    pub(super) fn rest(&mut self) {
+        if self.threads.spilled() {
+            self.threads.shrink_to_fit();
         }
-        self.threads.drain(kept..before);
-        if !self.in_word
-            && let Some(state) = literals.next_char(literals.start, c)
-        {
-            let start = Place { folded: at, origin: offsets.start_of(at) };
-            self.threads.push(Thread::begun(literals, state, c, start, end, false));
-        }
-        self.in_word = true;
-        self.limit();
     }
 
     /// The text has ended.
@@ -500,7 +480,7 @@ impl LooseReader {
         &mut self,
         literals: &LooseLiterals,
         offsets: &Offsets,
-        found: &mut Vec<LooseHit>,
+        found: &mut Vec<Disguised>,
     ) {
         self.emit_complete(literals, offsets, found);
         self.threads.clear();
@@ -520,130 +500,32 @@ impl LooseReader {
         let places = threads.map(from);
         let escape =
             self.escape.as_ref().filter(|escape| escape.0.is_likely() && !live.letters.is_empty());
-        let places = places.chain(escape.and_then(|escape| {
-            escape.0.at_edge().then(|| Place { folded: escape.0.at(), origin: escape.0.origin() })
-        }));
+        let places = places
+            .chain(escape.and_then(|escape| escape.0.at_edge().then(|| escape.0.behind_sign())));
         places.min_by_key(|place| place.folded).map(|place| place.origin)
     }
 
-    fn begin(&mut self, literals: &LooseLiterals, readings: &Readings, place: Place, end: u64) {
-        for (letter, changed) in readings.letters() {
-            let Some(state) = literals.next_char(literals.start, letter) else { continue };
-            self.threads.push(Thread::begun(literals, state, letter, place, end, changed));
-        }
-    }
-
-    /// Lets a place read a character, in every way that it can be read.
-    fn advance(
+    /// Lets an open escape read on, or a new one begin; gives back what one stands for, and the places before it.
+    fn read_escape(
         &mut self,
-        literals: &LooseLiterals,
-        thread: &Thread,
-        c: char,
-        readings: &Readings,
-        end: u64,
-    ) {
-        if readings.parts {
-            self.part(literals, thread, c);
-        }
-        for (letter, changed) in readings.letters() {
-            self.step(literals, thread, letter, changed, end);
-        }
-        if c == '*' && thread.gap.chars == 0 {
-            let starred = Thread { starred: thread.starred.saturating_add(1), ..*thread };
-            for letter in 'a'..='z' {
-                self.step(literals, &starred, letter, true, end);
-            }
-        }
-        if readings.itself && thread.gap.chars == 0 && c.is_ascii_alphabetic() && c == thread.last {
-            let repeated = thread.repeated.saturating_add(1);
-            self.threads.push(Thread { repeated, end, apart: false, ..*thread });
-        }
-    }
-
-    fn step(
-        &mut self,
-        literals: &LooseLiterals,
-        thread: &Thread,
-        letter: char,
-        changed: bool,
-        end: u64,
-    ) {
-        let width = letter.len_utf8();
-        if let Some(state) = literals.next_char(thread.state, letter) {
-            self.threads.push(thread.stepped(literals, state, width, letter, changed, end));
-        }
-        // The literal has a gap here, the text has none.
-        if !thread.on_own_gap
-            && thread.gap.chars == 0
-            && let Some(gap) = literals.next_gap(thread.state)
-            && let Some(state) = literals.next_char(gap, letter)
-        {
-            let joined = Thread { joined: thread.joined.saturating_add(1), ..*thread };
-            self.threads.push(joined.stepped(literals, state, width + 1, letter, changed, end));
-        }
-    }
-
-    /// Reads a sign or a space between letters.
-    fn part(&mut self, literals: &LooseLiterals, thread: &Thread, c: char) {
-        let first = thread.gap.chars == 0;
-        let Some(parted) = thread.parted(c) else { return };
-        if first && let Some(state) = literals.next_gap(thread.state) {
-            self.threads.push(Thread {
-                state,
-                depth: thread.depth + 1,
-                on_own_gap: true,
-                ..parted
-            });
-        }
-        self.threads.push(parted);
-    }
-
-    fn read_escape(&mut self, c: char, place: Place) -> Option<(char, Vec<Thread>, bool, Place)> {
+        letter: Letter,
+        offsets: &Offsets,
+    ) -> Option<(char, Escape, Threads)> {
+        let Letter { folded: c, at, .. } = letter;
         let mut done = None;
         if let Some(mut open) = self.escape.take() {
             match open.0.read(c) {
-                super::escape::Read::More => self.escape = Some(open),
-                super::escape::Read::Is(decoded) => {
-                    let place = Place { folded: open.0.at(), origin: open.0.origin() };
-                    done = Some((decoded, open.1, open.0.at_edge(), place));
-                }
-                super::escape::Read::No => {}
+                escape::Read::More => self.escape = Some(open),
+                escape::Read::Is(decoded) => done = Some((decoded, open.0, open.1)),
+                escape::Read::No => {}
             }
         }
-        if let Some(escape) = Escape::begin(c, place.folded, place.origin, !self.in_word) {
+        if c.is_ascii() && begins_escape(c as u8) {
+            let begun = Escape::begin(c, Place::start_of(offsets, at), !self.in_word);
             // An escape inside an escape begins anew.
-            self.escape = Some(Box::new((escape, self.threads.clone())));
+            self.escape = begun.map(|escape| Box::new((escape, self.threads.clone())));
         }
         done
-    }
-
-    /// Reads what an escape stands for, from where the places were before it.
-    fn take_decoded(
-        &mut self,
-        literals: &LooseLiterals,
-        threads: &[Thread],
-        decoded: char,
-        begins_at: Option<Place>,
-        end: u64,
-    ) {
-        let mut folded = Vec::new();
-        crate::text::fold::fold_char(decoded, |c| folded.push(c));
-        let [c] = folded[..] else { return };
-        let readings = Readings::of(c, decoded);
-        for thread in threads {
-            if readings.parts {
-                self.part(literals, &Thread { escaped: true, ..*thread }, c);
-            }
-            for (letter, _) in readings.letters() {
-                self.step(literals, thread, letter, true, end);
-            }
-        }
-        if let Some(place) = begins_at {
-            for (letter, _) in readings.letters() {
-                let Some(state) = literals.next_char(literals.start, letter) else { continue };
-                self.threads.push(Thread::begun(literals, state, letter, place, end, true));
-            }
-        }
     }
 
     /// Reports the literals that a word's end completes.
@@ -651,7 +533,7 @@ impl LooseReader {
         &mut self,
         literals: &LooseLiterals,
         offsets: &Offsets,
-        found: &mut Vec<LooseHit>,
+        found: &mut Vec<Disguised>,
     ) {
         for thread in &mut self.threads {
             if !std::mem::take(&mut thread.complete) {
@@ -663,16 +545,95 @@ impl LooseReader {
                         Form::Letters => thread.start,
                         Form::Encoded => thread.behind_head(offsets),
                     };
-                    found.push(LooseHit {
+                    found.push(Disguised {
                         rule: entry.rule,
                         part: entry.part,
-                        start: start.folded,
-                        end: thread.end,
-                        from: start.origin,
-                        to: offsets.end_of(thread.end),
+                        start,
+                        end: Place::end_of(offsets, thread.end),
                     });
                 }
             }
+        }
+    }
+}
+
+// === impl Steps ===
+
+impl Steps<'_> {
+    /// Begins a place with a character that stands at `start`.
+    fn begin(&mut self, readings: &Readings, start: impl Fn() -> Place) {
+        for (letter, changed) in readings.letters() {
+            let Some(state) = self.literals.next_char(self.literals.start, letter) else {
+                continue;
+            };
+            let (start, end) = (start(), self.end);
+            self.next.push(Thread::begun(self.literals, state, letter, start, end, changed));
+        }
+    }
+
+    /// Lets a place read a character, in every way that it can be read.
+    fn advance(&mut self, thread: &Thread, c: char, readings: &Readings) {
+        if readings.parts {
+            self.part(thread, c);
+        }
+        for (letter, changed) in readings.letters() {
+            self.step(thread, letter, changed);
+        }
+        if c == '*' && thread.gap.chars == 0 {
+            let starred = Thread { starred: thread.starred.saturating_add(1), ..*thread };
+            for letter in 'a'..='z' {
+                self.step(&starred, letter, true);
+            }
+        }
+        if readings.itself && thread.gap.chars == 0 && c.is_ascii_alphabetic() && c == thread.last {
+            let repeated = thread.repeated.saturating_add(1);
+            self.next.push(Thread { repeated, end: self.end, apart: false, ..*thread });
+        }
+    }
+
+    fn step(&mut self, thread: &Thread, letter: char, changed: bool) {
+        let (literals, end) = (self.literals, self.end);
+        let width = letter.len_utf8();
+        if let Some(state) = literals.next_char(thread.state, letter) {
+            self.next.push(thread.stepped(literals, state, width, letter, changed, end));
+        }
+        // The literal has a gap here, the text has none.
+        if !thread.on_own_gap
+            && thread.gap.chars == 0
+            && let Some(gap) = literals.next_gap(thread.state)
+            && let Some(state) = literals.next_char(gap, letter)
+        {
+            let joined = Thread { joined: thread.joined.saturating_add(1), ..*thread };
+            self.next.push(joined.stepped(literals, state, width + 1, letter, changed, end));
+        }
+    }
+
+    /// Reads a sign or a space between letters.
+    fn part(&mut self, thread: &Thread, c: char) {
+        let first = thread.gap.chars == 0;
+        let Some(parted) = thread.parted(c) else { return };
+        if first && let Some(state) = self.literals.next_gap(thread.state) {
+            self.next.push(Thread { state, depth: thread.depth + 1, on_own_gap: true, ..parted });
+        }
+        self.next.push(parted);
+    }
+
+    /// Reads what an escape stands for, from where the places were before it.
+    fn take_decoded(&mut self, threads: &[Thread], decoded: char, escape: Escape) {
+        let mut folded = SmallVec::<[char; 4]>::new();
+        fold_char(decoded, |c| folded.push(c));
+        let [c] = folded[..] else { return };
+        let readings = Readings::of(c, decoded).changed();
+        for thread in threads {
+            if readings.parts {
+                self.part(&Thread { escaped: true, ..*thread }, c);
+            }
+            for (letter, changed) in readings.letters() {
+                self.step(thread, letter, changed);
+            }
+        }
+        if escape.at_edge() {
+            self.begin(&readings, || escape.behind_sign());
         }
     }
 }
@@ -714,7 +675,7 @@ impl Thread {
     }
 
     fn behind_head(&self, offsets: &Offsets) -> Place {
-        Place { folded: self.behind_head, origin: offsets.start_of(self.behind_head) }
+        Place::start_of(offsets, self.behind_head)
     }
 
     /// Another letter on, `width` bytes of the trie.
@@ -802,6 +763,16 @@ impl Thread {
 // === impl Readings ===
 
 impl Readings {
+    /// A letter that stands for itself.
+    const fn plain(c: char) -> Self {
+        Self { letters: [c; 3], count: 1, itself: true, parts: false }
+    }
+
+    /// Read from an escape: no letter stands there itself.
+    fn changed(self) -> Self {
+        Self { itself: false, ..self }
+    }
+
     fn of(c: char, original: char) -> Self {
         let is_letter = c.is_alphanumeric();
         let mut readings = Self {

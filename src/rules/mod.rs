@@ -32,6 +32,7 @@ mod overrides;
 pub mod pack;
 pub mod parts;
 mod patterns;
+mod place;
 pub mod schema;
 pub mod stream_matcher;
 pub mod validators;

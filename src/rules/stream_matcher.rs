@@ -16,15 +16,17 @@ use std::sync::Arc;
 
 use aho_corasick::automaton::StateID as LiteralState;
 use regex_automata::util::primitives::StateID as RegexState;
+use smallvec::SmallVec;
 
 use crate::text::fold::{fold_ascii_byte, fold_char, is_word};
 use crate::text::offsets::{Offsets, Origin};
 
 use super::automata::{Ends, Group, Starts, Whole, within_bound};
 use super::compile::{Near, RuleSet, Search};
-use super::encoded::{EncodedHit, EncodedReader};
+use super::encoded::EncodedReader;
 use super::literals::{MARK, Role, Use};
-use super::loose::{Letter, LooseHit, LooseReader};
+use super::loose::{Letter, LooseReader, Scratch};
+use super::place::{Disguised, WHOLE};
 use super::watch::{Mode, Position};
 use super::{RuleIndex, Watch};
 
@@ -33,9 +35,6 @@ const FEW_THREADS: usize = 8;
 
 /// Original bytes that are taken in at once; what has to be kept does not grow with a push's length.
 const BLOCK: usize = 1024;
-
-/// The part of a candidate that is a match of all that its rule needs.
-const WHOLE: u8 = u8::MAX;
 
 /// One rule's match, in the original text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,7 +68,7 @@ pub(super) struct Carried {
     /// Whether the last folded character belongs to a word.
     in_word: bool,
     /// One a watched group.
-    regex_states: Box<[RegexState]>,
+    regex_states: SmallVec<[RegexState; 4]>,
     /// The last folded bytes, where regexes are watched.
     tail: Vec<u8>,
     /// Literals by which regexes are looked for, not followed up yet.
@@ -81,7 +80,7 @@ pub(super) struct Carried {
     /// Literals in disguise that may be under way.
     loose: LooseReader,
     /// Encoded text inside this one; none inside of which this one stands.
-    encoded: Option<Box<EncodedReader>>,
+    encoded: Option<EncodedReader>,
     /// Matches not reported yet, in the order of their end and rule.
     pending: VecDeque<Candidate>,
     exceptions: Vec<Exception>,
@@ -166,7 +165,7 @@ impl StreamMatcher {
     #[must_use]
     pub fn new(watch: &Arc<Watch>) -> Self {
         let mut carried = Carried::inside(watch);
-        carried.encoded = watch.sees_disguises.then(Box::default);
+        carried.encoded = watch.sees_disguises.then(EncodedReader::default);
         Self { watch: Arc::clone(watch), carried }
     }
 
@@ -254,26 +253,31 @@ impl Carried {
             self.trim_tail(watch.tail_reach);
         }
         let new_from = self.tail.len();
+        let mut scratch = Scratch::default();
         let mut rest = block;
         while !rest.is_empty() {
             let ascii = rest.bytes().position(|byte| !byte.is_ascii()).unwrap_or(rest.len());
             let (run, later) = rest.split_at(ascii);
             if !run.is_empty() {
-                self.read_ascii(watch, run.as_bytes(), keeps_tail);
+                self.read_ascii(watch, run.as_bytes(), keeps_tail, &mut scratch);
             }
             rest = later;
             let mut chars = rest.chars();
             while let Some(c) = chars.next().filter(|c| !c.is_ascii()) {
-                self.read_char(watch, c, keeps_tail);
+                self.read_char(watch, c, keeps_tail, &mut scratch);
                 rest = chars.as_str();
             }
+        }
+        self.loose.rest();
+        if !scratch.found.is_empty() {
+            self.take_disguised(watch, &mut scratch.found);
         }
         if keeps_tail {
             self.read_regexes(watch, new_from);
         }
     }
 
-    fn read_ascii(&mut self, watch: &Watch, run: &[u8], keeps_tail: bool) {
+    fn read_ascii(&mut self, watch: &Watch, run: &[u8], keeps_tail: bool, scratch: &mut Scratch) {
         if keeps_tail {
             self.tail.extend(run.iter().map(|&byte| fold_ascii_byte(byte)));
         }
@@ -281,11 +285,15 @@ impl Carried {
         self.offsets.push(run.len() as u64, 1, 1);
         self.folded_chars += run.len() as u64;
         if let Some(encoded) = &mut self.encoded {
-            let mut found = Vec::new();
             for (at, &byte) in (folded..).zip(run) {
-                encoded.read(watch, char::from(byte), at, &self.offsets, &mut found);
+                encoded.read(watch, char::from(byte), at, &self.offsets, &mut scratch.found);
+                let folded = fold_ascii_byte(byte);
+                if !self.loose.passes(&watch.rules().loose, folded) {
+                    let (folded, original) = (char::from(folded), char::from(byte));
+                    let letter = Letter { folded, original, at };
+                    self.loose.read(&watch.rules().loose, letter, &self.offsets, scratch);
+                }
             }
-            self.take_encoded(watch, &found);
         }
         let literals = &watch.rules().literals;
         if literals.is_empty() {
@@ -306,16 +314,17 @@ impl Carried {
             if literals.is_match(state) {
                 self.hit(watch, state, folded + index + 1, chars + index + 1);
             }
-            if self.encoded.is_some() && !self.loose.passes(&watch.rules().loose, byte) {
-                let (folded_char, original) = (char::from(byte), char::from(byte));
-                let letter = Letter { folded: folded_char, original, at: folded + index };
-                self.read_loosely(watch, letter);
-            }
         }
         self.literal_state = state;
     }
 
-    fn read_char(&mut self, watch: &Watch, original: char, keeps_tail: bool) {
+    fn read_char(
+        &mut self,
+        watch: &Watch,
+        original: char,
+        keeps_tail: bool,
+        scratch: &mut Scratch,
+    ) {
         let mut width = 0;
         fold_char(original, |c| width += c.len_utf8());
         let (mut end, mut end_char) = (self.offsets.folded(), self.folded_chars);
@@ -324,9 +333,7 @@ impl Carried {
         let byte_width = u32::try_from(original.len_utf8()).unwrap_or(u32::MAX);
         self.offsets.push(1, byte_width, width);
         if let Some(encoded) = &mut self.encoded {
-            let mut found = Vec::new();
-            encoded.read(watch, original, end, &self.offsets, &mut found);
-            self.take_encoded(watch, &found);
+            encoded.read(watch, original, end, &self.offsets, &mut scratch.found);
         }
         let literals = &watch.rules().literals;
         fold_char(original, |c| {
@@ -346,46 +353,37 @@ impl Carried {
             for &byte in bytes {
                 self.literal_state = literals.next(self.literal_state, byte);
             }
+            if self.encoded.is_some() {
+                let letter = Letter { folded: c, original, at: end };
+                self.loose.read(&watch.rules().loose, letter, &self.offsets, scratch);
+            }
             end += bytes.len() as u64;
             end_char += 1;
             if literals.is_match(self.literal_state) {
                 self.hit(watch, self.literal_state, end, end_char);
             }
-            if self.encoded.is_some() {
-                self.read_loosely(
-                    watch,
-                    Letter { folded: c, original, at: end - bytes.len() as u64 },
-                );
-            }
         });
         self.folded_chars = end_char;
     }
 
-    /// Looks for literals in disguise.
-    fn read_loosely(&mut self, watch: &Watch, letter: Letter) {
-        let mut found = Vec::new();
-        self.loose.read(&watch.rules().loose, letter, &self.offsets, &mut found);
-        self.take_loose(watch, &found);
-    }
-
-    fn take_encoded(&mut self, watch: &Watch, found: &[EncodedHit]) {
-        for &EncodedHit { rule, start, end, from, to } in found {
-            if watch.mode(rule) != Mode::Ignored {
-                let (part, run) = (WHOLE, Run::Closed);
-                self.pending.push_back(Candidate { rule, part, start, end, from, to, run });
-            }
-        }
-    }
-
-    fn take_loose(&mut self, watch: &Watch, found: &[LooseHit]) {
-        for &LooseHit { rule, part, start, end, from, to } in found {
-            let is_known = self
-                .pending
-                .iter()
-                .any(|known| (known.rule, known.start, known.end) == (rule, start, end));
+    /// Takes up what was found in disguise; a literal that stands there as it is written was found already.
+    #[cold]
+    fn take_disguised(&mut self, watch: &Watch, found: &mut Vec<Disguised>) {
+        for Disguised { rule, part, start, end } in found.drain(..) {
+            let is_known = part != WHOLE
+                && self.pending.iter().any(|known| {
+                    (known.rule, known.start, known.end) == (rule, start.folded, end.folded)
+                });
             if watch.mode(rule) != Mode::Ignored && !is_known {
-                let run = Run::Closed;
-                self.pending.push_back(Candidate { rule, part, start, end, from, to, run });
+                self.pending.push_back(Candidate {
+                    rule,
+                    part,
+                    start: start.folded,
+                    end: end.folded,
+                    from: start.origin,
+                    to: end.origin,
+                    run: Run::Closed,
+                });
             }
         }
     }
@@ -653,12 +651,10 @@ impl Carried {
         }
         let mut in_disguise = Vec::new();
         self.loose.end(&rules.loose, &self.offsets, &mut in_disguise);
-        self.take_loose(watch, &in_disguise);
         if let Some(encoded) = &mut self.encoded {
-            let mut found = Vec::new();
-            encoded.end(watch, &self.offsets, &mut found);
-            self.take_encoded(watch, &found);
+            encoded.end(watch, &self.offsets, &mut in_disguise);
         }
+        self.take_disguised(watch, &mut in_disguise);
         let tail = Tail::new(std::mem::take(&mut self.tail), self.offsets.folded());
         let folded = self.offsets.folded();
         for (state, &group) in self.regex_states.clone().iter().zip(&watch.groups) {
@@ -852,11 +848,11 @@ impl Carried {
         Position { literal_state: self.literal_state, tail: &self.tail, whole }
     }
 
-    /// Forgets what no regex can reach any more; seldom, so that it costs little.
+    /// Forgets what no regex can reach any more; not every time, so that it costs little.
     fn trim_tail(&mut self, reach: usize) {
         // One byte more for the context of a match's start.
         let keep = reach + 1;
-        if self.tail.len() > 2 * keep + BLOCK {
+        if self.tail.len() > 2 * keep + 64 {
             self.tail.drain(..self.tail.len() - keep);
         }
     }

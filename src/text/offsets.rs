@@ -1,6 +1,6 @@
 //! From a place in folded text back to the original.
 
-use std::collections::VecDeque;
+use smallvec::SmallVec;
 
 /// A place in the original text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Origin {
 /// widths change are kept, or where a dropped character stood: one for plain English or plain Chinese.
 #[derive(Clone, Debug, Default)]
 pub struct Offsets {
-    segments: VecDeque<Segment>,
+    segments: SmallVec<[Segment; 1]>,
     folded: u64,
     origin: Origin,
     /// A dropped character parts the next one from the last segment.
@@ -49,7 +49,7 @@ impl Offsets {
             self.gap = true;
         } else {
             let goes_on = !self.gap
-                && self.segments.back().is_some_and(|last| {
+                && self.segments.last().is_some_and(|last| {
                     last.byte_width == byte_width && last.folded_width == folded_width
                 });
             if !goes_on {
@@ -92,8 +92,10 @@ impl Offsets {
     /// Places before `folded` will not be asked for any more.
     #[inline]
     pub fn forget_before(&mut self, folded: u64) {
-        while self.segments.get(1).is_some_and(|next| next.folded <= folded) {
-            self.segments.pop_front();
+        let is_past = |next: &&Segment| next.folded <= folded;
+        let past = self.segments.iter().skip(1).take_while(is_past).count();
+        if past > 0 {
+            self.segments.drain(..past);
         }
     }
 
@@ -103,7 +105,7 @@ impl Offsets {
 
     fn open_segment(&mut self, byte_width: u32, folded_width: u32) {
         self.gap = false;
-        self.segments.push_back(Segment {
+        self.segments.push(Segment {
             folded: self.folded,
             origin: self.origin,
             folded_width,
