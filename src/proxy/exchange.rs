@@ -145,11 +145,13 @@ impl Exchange {
 
     /// When what is unread has to be read, or what is held to be told, if anything is.
     pub(super) fn reads_by(&self) -> Option<Instant> {
-        let unread = (!self.unread.is_empty()).then(|| self.unread_since + READ_WITHIN);
+        if !self.unread.is_empty() {
+            // The session is behind, so it holds nothing; it is not looked at for every chunk.
+            return Some(self.unread_since + READ_WITHIN);
+        }
         // A stream that stalls while frames wait is the one whose figures an operator asks for.
         let holds = self.session.as_ref().is_some_and(Session::is_holding);
-        let untold = (holds != self.held.is_some()).then(|| self.folded_at + FOLD_EVERY);
-        unread.into_iter().chain(untold).min()
+        (holds != self.held.is_some()).then(|| self.folded_at + FOLD_EVERY)
     }
 
     /// Lets the session read what it has yet to read.

@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep};
 
 use super::{decode::Decoder, exchange::Exchange, failure::Failure};
@@ -89,7 +90,7 @@ pub struct GuardedBody {
     way: Way,
     decoder: Option<Decoder>,
     decoder_failed: bool,
-    ready: Vec<Bytes>,
+    ready: SmallVec<[Bytes; 1]>,
     /// When the first of what is ready was read.
     read_at: Option<Instant>,
     /// The last chunk followed closely on the one before.
@@ -166,7 +167,7 @@ impl GuardedBody {
             way,
             decoder,
             decoder_failed: false,
-            ready: Vec::new(),
+            ready: SmallVec::new(),
             read_at: None,
             in_burst: false,
             unflushed: false,

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector, local::LocalHistogram,
+    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use super::event::{
     ByteCounts, ChannelReport, ExchangeReport, Finding, HoldReason, Progress, UnscannedReason,
@@ -92,9 +93,16 @@ pub struct ClassifierMetrics {
     pub failures: IntCounterVec,
 }
 
+/// Delays that an exchange gathers: as many chunks as a fast stream has between two looks at its figures.
+const GATHERED_DELAYS: usize = 15;
+
 /// How long one exchange's chunks stayed here, not yet in the family.
 #[derive(Debug)]
-pub struct AddedDelays(LocalHistogram);
+pub struct AddedDelays {
+    family: Histogram,
+    /// In seconds.
+    noted: SmallVec<[f32; GATHERED_DELAYS]>,
+}
 
 /// Which side an error comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -361,7 +369,7 @@ impl Metrics {
     /// How long chunks stayed here, for one exchange: nothing is shared until it is flushed.
     #[must_use]
     pub fn added_delays(&self) -> AddedDelays {
-        AddedDelays(self.added_delay.local())
+        AddedDelays { family: self.added_delay.clone(), noted: SmallVec::new() }
     }
 
     /// Notes an exchange that broke.
@@ -385,13 +393,18 @@ impl Metrics {
 
 impl AddedDelays {
     /// Notes how long a chunk stayed here.
-    pub fn note(&self, delay: Duration) {
-        self.0.observe(delay.as_secs_f64());
+    pub fn note(&mut self, delay: Duration) {
+        if self.noted.len() == GATHERED_DELAYS {
+            self.flush();
+        }
+        self.noted.push(delay.as_secs_f32());
     }
 
     /// Adds all that was noted to the family.
-    pub fn flush(&self) {
-        self.0.flush();
+    pub fn flush(&mut self) {
+        for delay in self.noted.drain(..) {
+            self.family.observe(f64::from(delay));
+        }
     }
 }
 
@@ -404,6 +417,12 @@ pub(super) fn label(value: impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(name)) => name,
         Ok(_) | Err(_) => UNKNOWN_CHANNEL.to_owned(),
+    }
+}
+
+impl Drop for AddedDelays {
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 

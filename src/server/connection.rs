@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::Future,
     io,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,10 +15,10 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::{body::Incoming, service::service_fn};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::conn::auto::Builder,
+    server::{conn::auto, graceful::GracefulConnection},
 };
 use tokio::{
     net::TcpStream,
@@ -78,12 +78,31 @@ where
             async move { Ok::<_, Infallible>(response.await) }
         }
     });
-    let builder = builder(&settings, version);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(Box::pin(timed)), service));
+    let io = TokioIo::new(Box::pin(timed));
+    match version {
+        Told::Http1 => {
+            let connection = pin!(http1_builder(&settings).serve_connection(io, service));
+            drive(connection, &settings, &asked).await;
+        }
+        // Boxed, or every HTTP/1.1 connection would keep room for it.
+        Told::Perhaps2 => {
+            let builder = auto_builder(&settings);
+            let mut connection = Box::pin(builder.serve_connection(io, service));
+            drive(connection.as_mut(), &settings, &asked).await;
+        }
+    }
+}
+
+/// Lets a connection run until it ends by itself or is told to.
+async fn drive<C: GracefulConnection>(
+    mut connection: Pin<&mut C>,
+    settings: &ConnectionSettings,
+    asked: &AtomicBool,
+) {
     // hyper's own header timeout begins only when the protocol's version is known.
     let first_head = Instant::now() + settings.header_timeout;
     let mut awaited = Awaited { drain: true, first_head: Some(first_head) };
-    let mut signal = pin!(Seldom::new(next_signal(&settings, awaited)));
+    let mut signal = pin!(Seldom::new(next_signal(settings, awaited)));
     loop {
         tokio::select! {
             biased;
@@ -107,7 +126,7 @@ where
                 return;
             }
         }
-        signal.set(Seldom::new(next_signal(&settings, awaited)));
+        signal.set(Seldom::new(next_signal(settings, awaited)));
     }
 }
 
@@ -163,12 +182,17 @@ async fn told_version(stream: &TcpStream) -> io::Result<Told> {
     Ok(if PREFACE.starts_with(first) { Told::Perhaps2 } else { Told::Http1 })
 }
 
-fn builder(settings: &ConnectionSettings, version: Told) -> Builder<TrackedExecutor> {
-    let builder = Builder::new(TrackedExecutor(settings.tasks.clone()));
-    let mut builder = match version {
-        Told::Http1 => builder.http1_only(),
-        Told::Perhaps2 => builder,
-    };
+fn http1_builder(settings: &ConnectionSettings) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.header_timeout)
+        .max_buf_size(BUFFER);
+    builder
+}
+
+fn auto_builder(settings: &ConnectionSettings) -> auto::Builder<TrackedExecutor> {
+    let mut builder = auto::Builder::new(TrackedExecutor(settings.tasks.clone()));
     builder
         .http1()
         .timer(TokioTimer::new())

@@ -48,8 +48,9 @@ impl<F: Future> Future for Seldom<F> {
             self.task.clone_from(context.waker());
             self.bell.wakes(context.waker());
         }
-        // Who rings after this is heard: the task it wakes is the one noted above.
-        if !self.bell.rung.swap(false, Ordering::AcqRel) {
+        // Who rings after this is heard: the task it wakes is the one noted above. A look costs less than a swap.
+        if !self.bell.rung.load(Ordering::Acquire) || !self.bell.rung.swap(false, Ordering::AcqRel)
+        {
             return Poll::Pending;
         }
         let Self { future, waker, .. } = &mut *self;

@@ -2,6 +2,8 @@
 
 use std::{ops::Range, sync::Arc};
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::{
     channel::{Channel, Part, Segment, ThinkTags},
     dialect::chunk::{Piece, Source},
@@ -61,8 +63,8 @@ pub(super) struct Choice {
     /// Its position among the session's choices.
     pub(super) position: usize,
     pub(super) tags: ThinkTags,
-    pub(super) sources: Vec<TextSource>,
-    pub(super) texts: Vec<TextStream>,
+    pub(super) sources: Sources,
+    pub(super) texts: Texts,
     /// The text that content goes to before and inside the thinking.
     lead: Option<usize>,
     /// The text that content goes to as answer.
@@ -84,6 +86,12 @@ pub(super) struct Choice {
     /// Thinking is not delivered, so that content waits until it is known for what it is.
     hides_thinking: bool,
 }
+
+/// A choice's sources: nearly always content and reasoning.
+type Sources = SmallVec<[TextSource; 2]>;
+
+/// A choice's texts: nearly always its thinking and its answer.
+type Texts = SmallVec<[TextStream; 2]>;
 
 /// The sources of reasoning, the first present being the channel's text.
 const REASONING: [Source; 5] = [
@@ -151,8 +159,8 @@ impl Choice {
             index,
             position,
             tags: ThinkTags::new(plan.settings().thinking),
-            sources: vec![TextSource::new(Source::Content)],
-            texts: Vec::new(),
+            sources: smallvec![TextSource::new(Source::Content)],
+            texts: SmallVec::new(),
             lead: None,
             answer: None,
             seam: Seam::new(plan),
@@ -371,7 +379,6 @@ impl Choice {
         if let Some(position) = self.sources.iter().position(|source| source.kind == kind) {
             return position;
         }
-        self.sources.reserve_exact(1);
         self.sources.push(TextSource::new(kind));
         self.sources.len() - 1
     }
@@ -387,7 +394,6 @@ impl Choice {
         let Some(source) = self.sources.get_mut(position) else { return 0..0 };
         let span = source.take(text);
         let at = *source.text.get_or_insert_with(|| {
-            self.texts.reserve_exact(1);
             self.texts.push(reading.text(label, repeat));
             self.texts.len() - 1
         });
@@ -542,8 +548,8 @@ pub(super) const CONTENT: usize = 0;
 /// Where the parts of content go.
 struct ContentTexts<'c> {
     reading: &'c mut Reading,
-    sources: &'c mut Vec<TextSource>,
-    texts: &'c mut Vec<TextStream>,
+    sources: &'c mut Sources,
+    texts: &'c mut Texts,
     lead: &'c mut Option<usize>,
     answer: &'c mut Option<usize>,
     seam: &'c mut Seam,
@@ -572,7 +578,6 @@ impl ContentTexts<'_> {
             Part::Answer => (&mut *self.answer, Label::Known(Channel::Answer)),
         };
         *slot.get_or_insert_with(|| {
-            self.texts.reserve_exact(1);
             self.texts.push(self.reading.text(label, false));
             self.texts.len() - 1
         })

@@ -5,6 +5,8 @@ use std::{
     ops::Range,
 };
 
+use smallvec::SmallVec;
+
 use crate::dialect::chunk::Source;
 
 /// One place of a choice that brings text, counted in bytes of decoded text.
@@ -21,7 +23,7 @@ pub(super) struct TextSource {
     pub(super) open: bool,
     /// The position of its text among the choice's; content has several.
     pub(super) text: Option<usize>,
-    runs: Vec<Run>,
+    runs: SmallVec<[Run; 1]>,
     hash: DefaultHasher,
     strings: Strings,
 }
@@ -74,7 +76,7 @@ impl TextSource {
             redactions: Vec::new(),
             open: false,
             text: None,
-            runs: Vec::new(),
+            runs: SmallVec::new(),
             hash: DefaultHasher::new(),
             strings: Strings::default(),
         }
