@@ -301,7 +301,7 @@ impl Exchange {
         let Some(audit) = &self.proxy.audit else { return };
         match AuditLine::new(head, report, audit.hash_key().kind()).to_bytes() {
             Ok(line) => audit.write(line),
-            Err(_) => self.proxy.metrics.note_audit_dropped(),
+            Err(_) => self.proxy.metrics.note_audit_dropped(1),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! What does not pass: hop-by-hop fields, `CONNECT`, protocol upgrades.
 
 mod audit_log;
+mod audit_writer;
 mod body;
 mod connect;
 mod decode;

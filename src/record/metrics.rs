@@ -369,9 +369,9 @@ impl Metrics {
         self.upstream_errors.with_label_values(&[source.name(), kind.name()]).inc();
     }
 
-    /// Notes an audit line that could not be written.
-    pub fn note_audit_dropped(&self) {
-        self.audit_dropped.inc();
+    /// Notes audit lines that could not be written.
+    pub fn note_audit_dropped(&self, lines: usize) {
+        self.audit_dropped.inc_by(lines as u64);
     }
 
     /// How many exchanges are open.

@@ -109,6 +109,28 @@ async fn each_exchange_is_one_audit_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_audit_line_is_in_the_file_while_traffic_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.jsonl");
+    let upstream = Upstream::start(Script::answer("application/json", "{}")).await;
+    let gate =
+        Gate::configured(&upstream.url(), &format!("audit: {{file: {}}}", file.display())).await;
+    let mut client = gate.client().await;
+    let lines = || fs::read_to_string(&file).unwrap_or_default().lines().count();
+    for count in [1, 2] {
+        client.chat().await;
+        client.response().await;
+        eventually("the line", || lines() == count).await;
+    }
+    // Whoever takes the file away has the lines so far; the next one begins a new file.
+    fs::remove_file(&file).unwrap();
+    client.chat().await;
+    client.response().await;
+    eventually("the line in a new file", || lines() == 1).await;
+    assert_eq!(gate.metric("audit_dropped_total").await, Some(0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_audit_disk_drops_lines_and_counts_them() {
     let upstream = Upstream::start(Script::answer("application/json", "{}")).await;
     let gate = Gate::configured(&upstream.url(), "audit: {file: /dev/full}").await;
