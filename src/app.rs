@@ -10,12 +10,12 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::{Config, ConfigErrors, Route, RuleSource, load_rules},
+    config::{Audit, Config, ConfigErrors, Route, RuleSource, load_rules},
     proxy::{AuditLog, AuditLogError, Proxy, RouteState, UpstreamTlsError, client},
-    record::metrics::Metrics,
+    record::{audit::TEXT_BYTES, metrics::Metrics},
     rules::RuleSet,
     server::{Accepting, Admin, ConnectionSettings, accept_connections, serve_connection},
-    session::{Plan, Settings},
+    session::{Keep, Plan, Settings},
 };
 
 /// A running thinkgate.
@@ -294,7 +294,14 @@ fn proxy(
         limits: config.limits,
         metrics: Arc::clone(metrics),
         audit: AuditLog::open(&config.audit, Arc::clone(metrics))?,
+        keep: keep(&config.audit),
     })
+}
+
+/// What sessions keep for the audit log.
+fn keep(audit: &Audit) -> Keep {
+    let asked = audit.text && audit.file.is_some();
+    Keep { text: asked.then_some(TEXT_BYTES), trajectory: false }
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

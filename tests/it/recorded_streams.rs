@@ -56,7 +56,7 @@ fn recordings(wanted: impl Fn(&str) -> bool) -> Vec<Recording> {
 }
 
 fn read(plan: &Arc<Plan>, now: Instant, body: &Bytes, cuts: &[usize]) -> ExchangeReport {
-    let keep = Keep { text: true, trajectory: false };
+    let keep = Keep { text: Some(usize::MAX), trajectory: false };
     let mut session = Session::new(Arc::clone(plan), None, Identity::default()).keeping(keep);
     session.on_response(&ResponseHead { status: 200, content_type: None, undecodable: false });
     let mut begin = 0;
