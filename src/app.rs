@@ -15,7 +15,7 @@ use crate::{
     record::{audit::TEXT_BYTES, metrics::Metrics},
     rules::RuleSet,
     server::{Accepting, Admin, ConnectionSettings, accept_connections, serve_connection},
-    session::{Keep, Plan, Settings},
+    session::{Keep, Plan},
 };
 
 /// A running thinkgate.
@@ -83,18 +83,6 @@ impl StartError {
             Self::Bind { .. } | Self::Metrics(_) | Self::RulesPanicked => false,
         }
     }
-}
-
-/// What a route's sessions share.
-fn plan(config: &Config, route: &Route, rules: &Arc<RuleSet>) -> Plan {
-    let settings = Settings {
-        limits: config.limits,
-        hold: config.hold,
-        thinking: route.thinking,
-        notice: Some(route.notice.clone()),
-        whole_prompt: false,
-    };
-    Plan::new(Arc::clone(rules), route.policy.clone(), settings)
 }
 
 // === impl App ===
@@ -278,7 +266,8 @@ fn proxy(
     upstream_tasks: &TaskTracker,
 ) -> Result<Proxy, StartError> {
     let state = |route: &Route| {
-        let plan = Arc::new(plan(config, route, rules));
+        let settings = config.session_settings(route);
+        let plan = Arc::new(Plan::new(Arc::clone(rules), route.policy.clone(), settings));
         Arc::new(RouteState { route: route.clone(), plan })
     };
     let needs_tls = config
