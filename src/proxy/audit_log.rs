@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, Once, PoisonError,
+        atomic::{AtomicBool, Ordering},
         mpsc::{SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -32,6 +33,8 @@ pub struct AuditLog {
     metrics: Arc<Metrics>,
     /// The log says that the queue was full.
     overflow: Once,
+    /// The writer is to open the file again.
+    reopen: Arc<AtomicBool>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -67,7 +70,8 @@ impl AuditLog {
     pub fn open(audit: &Audit, metrics: Arc<Metrics>) -> Result<Option<Self>, AuditLogError> {
         let Some(path) = &audit.file else { return Ok(None) };
         let hash_key = hash_key(audit.hash_key_file.as_deref())?;
-        let writer = AuditWriter::open(path.clone(), Arc::clone(&metrics))
+        let reopen = Arc::new(AtomicBool::new(false));
+        let writer = AuditWriter::open(path.clone(), Arc::clone(&metrics), Arc::clone(&reopen))
             .map_err(|cause| AuditLogError::File { path: path.clone(), cause })?;
         let (lines, queue) = sync_channel(QUEUE);
         let writer = thread::Builder::new()
@@ -75,7 +79,7 @@ impl AuditLog {
             .spawn(move || writer.run(&queue))
             .map_err(AuditLogError::Thread)?;
         let writer = Mutex::new(Some(writer));
-        Ok(Some(Self { lines, hash_key, metrics, overflow: Once::new(), writer }))
+        Ok(Some(Self { lines, hash_key, metrics, overflow: Once::new(), reopen, writer }))
     }
 
     /// The key for prompts.
@@ -90,6 +94,13 @@ impl AuditLog {
             self.metrics.note_audit_dropped(1);
             self.overflow.call_once(|| tracing::error!(code = "audit_queue_full"));
         }
+    }
+
+    /// Has the file opened again, by its name: it may have been moved away.
+    pub fn reopen(&self) {
+        self.reopen.store(true, Ordering::Release);
+        // A line of nothing wakes the writer; one whose queue is full needs no waking.
+        drop(self.lines.try_send(Vec::new()));
     }
 
     /// Writes what waits and ends the writer.

@@ -9,7 +9,11 @@ use std::{
     io::{self, Write},
     os::unix::fs::MetadataExt,
     path::PathBuf,
-    sync::{Arc, mpsc::Receiver},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::Receiver,
+    },
 };
 
 use crate::record::metrics::Metrics;
@@ -24,6 +28,8 @@ pub(super) struct AuditWriter {
     /// None while it cannot be opened.
     file: Option<Appender<File>>,
     metrics: Arc<Metrics>,
+    /// Set by whoever wants the file opened again.
+    reopen: Arc<AtomicBool>,
     /// The last batch was lost, and the log says so.
     failing: bool,
 }
@@ -55,14 +61,24 @@ struct Lost {
 
 impl AuditWriter {
     /// Opens the file, or makes it.
-    pub(super) fn open(path: PathBuf, metrics: Arc<Metrics>) -> io::Result<Self> {
+    pub(super) fn open(
+        path: PathBuf,
+        metrics: Arc<Metrics>,
+        reopen: Arc<AtomicBool>,
+    ) -> io::Result<Self> {
         let file = Some(Appender::new(append_to(&path)?));
-        Ok(Self { path, file, metrics, failing: false })
+        Ok(Self { path, file, metrics, reopen, failing: false })
     }
 
     /// Writes what comes until nothing can come any more.
     pub(super) fn run(mut self, queue: &Receiver<Vec<u8>>) {
         while let Some(batch) = Batch::next(queue) {
+            if self.reopen.swap(false, Ordering::AcqRel) {
+                self.open_again();
+            }
+            if batch.bytes.is_empty() {
+                continue;
+            }
             match self.write(&batch) {
                 Ok(()) => self.note_written(),
                 Err(lost) => self.note_lost(&lost),
@@ -80,6 +96,17 @@ impl AuditWriter {
             },
         };
         file.append(batch)
+    }
+
+    /// Goes over to the file that has the name now; stays with the old one if there is none to be had.
+    fn open_again(&mut self) {
+        match append_to(&self.path) {
+            Ok(file) if self.file.as_ref().is_some_and(|old| is_same(&old.out, &file)) => {}
+            Ok(file) => self.file = Some(Appender::new(file)),
+            Err(error) => {
+                tracing::error!(code = "audit_reopen_failed", os_error = error.raw_os_error());
+            }
+        }
     }
 
     fn note_written(&mut self) {
@@ -113,6 +140,9 @@ impl Batch {
     }
 
     fn push(&mut self, line: &[u8]) {
+        if line.is_empty() {
+            return;
+        }
         self.bytes.extend_from_slice(line);
         self.ends.push(self.bytes.len());
     }
@@ -158,6 +188,11 @@ fn append_to(path: &std::path::Path) -> io::Result<File> {
 /// Whether nobody can ever read what is written to `file`. One that was only renamed goes on under its new name.
 fn is_deleted(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 0)
+}
+
+fn is_same(one: &File, other: &File) -> bool {
+    let place = |file: &File| file.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    place(one).is_some_and(|place_of_one| Some(place_of_one) == place(other))
 }
 
 #[cfg(test)]
@@ -234,13 +269,29 @@ mod tests {
     }
 
     #[test]
+    fn a_renamed_file_is_written_on_until_it_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, old) = (folder.path().join("audit.jsonl"), folder.path().join("audit.1"));
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let mut writer = AuditWriter::open(path.clone(), metrics, Arc::default()).unwrap();
+        std::fs::rename(&path, &old).unwrap();
+        writer.write(&batch(&["one\n"])).unwrap();
+        writer.open_again();
+        writer.write(&batch(&["two\n"])).unwrap();
+        writer.open_again();
+        writer.write(&batch(&["three\n"])).unwrap();
+        assert_eq!(std::fs::read(&old).unwrap(), b"one\n");
+        assert_eq!(std::fs::read(&path).unwrap(), b"two\nthree\n");
+    }
+
+    #[test]
     fn a_deleted_file_is_made_again() {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("inner");
         std::fs::create_dir(&inner).unwrap();
         let path = inner.join("audit.jsonl");
         let metrics = Arc::new(Metrics::new().unwrap());
-        let mut writer = AuditWriter::open(path.clone(), metrics).unwrap();
+        let mut writer = AuditWriter::open(path.clone(), metrics, Arc::default()).unwrap();
         writer.write(&batch(&["one\n"])).unwrap();
         std::fs::remove_file(&path).unwrap();
         writer.write(&batch(&["two\n"])).unwrap();

@@ -53,7 +53,7 @@ pub struct Proxy {
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The audit log, if there is one.
-    pub audit: Option<AuditLog>,
+    pub audit: Option<Arc<AuditLog>>,
     /// What sessions keep for it.
     pub keep: Keep,
 }

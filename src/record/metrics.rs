@@ -374,6 +374,11 @@ impl Metrics {
         self.audit_dropped.inc_by(lines as u64);
     }
 
+    /// Notes whether the configuration that was last read is the one that holds.
+    pub fn note_reload(&self, successful: bool) {
+        self.config_last_reload_successful.set(i64::from(successful));
+    }
+
     /// How many exchanges are open.
     #[must_use]
     pub fn streams_active(&self) -> i64 {
