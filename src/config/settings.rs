@@ -114,7 +114,7 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Silence of the upstream, before its answer and inside it, default 300 s.
     pub upstream_idle: Duration,
-    /// A write that the client does not take, default 60 s.
+    /// A write, or a frame of HTTP/2, that the client does not take, default 60 s.
     pub client_write: Duration,
     /// Until a request's head has come, default 30 s.
     pub request_header: Duration,
