@@ -59,13 +59,7 @@ impl Loaded {
         for category in policy.categories.values_mut() {
             category.mode = None;
         }
-        let settings = Settings {
-            limits: self.config.limits,
-            hold: self.config.hold,
-            thinking: route.thinking,
-            notice: None,
-            whole_prompt: true,
-        };
+        let settings = Settings { whole_prompt: true, ..self.config.session_settings(route) };
         Arc::new(Plan::new(Arc::clone(&self.rules), policy, settings))
     }
 }

@@ -202,8 +202,9 @@ fn channel_report(
     keep: Keep,
 ) -> ChannelReport {
     let own = || texts.iter().filter(|text| !text.repeat);
-    let kept: Option<String> =
-        keep.text.then(|| own().filter_map(|text| text.kept.as_deref()).collect());
+    let kept = || own().filter_map(|text| text.kept.as_ref());
+    let text: Option<String> = keep.text.map(|_| kept().map(|kept| kept.text.as_str()).collect());
+    let text_cut = kept().any(|kept| kept.cut);
     let flagged = findings.iter().filter(|finding| finding.verdict >= Verdict::Flag);
     let safety = || findings.iter().filter(|finding| finding.kind == Kind::SafetyThinking);
     let refusals = || findings.iter().filter(|finding| finding.kind == Kind::Refusal);
@@ -214,7 +215,10 @@ fn channel_report(
         risk: risk(findings),
         verdict: findings.iter().map(|finding| finding.verdict).max().unwrap_or_default(),
         first_flag_char: flagged.map(|finding| finding.end_char).min(),
-        text_sha256: kept.as_deref().map(|text| hex::encode(Sha256::digest(text))),
+        text_sha256: text
+            .as_deref()
+            .filter(|_| !text_cut)
+            .map(|text| hex::encode(Sha256::digest(text))),
         safety_thinking: safety().map(|finding| finding.score).fold(0.0, f64::max),
         first_safety_thinking_char: safety().map(|finding| finding.end_char).min(),
         refusal: if says_refusal {
@@ -223,7 +227,8 @@ fn channel_report(
             refusals().map(|finding| finding.score).fold(0.0, f64::max)
         },
         risk_at: keep.trajectory.then(|| trajectory(findings)),
-        text: kept,
+        text,
+        text_cut,
     }
 }
 
