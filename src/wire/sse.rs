@@ -3,6 +3,9 @@
 //! The grammar is that of the HTML standard (section 9.2.6): lines end in LF, CRLF or CR, a blank line ends an
 //! event, a byte order mark may open the stream. No crate keeps an event's raw bytes, which is what a
 //! transparent proxy releases; the tests hold the framing against `sse-parse`.
+//!
+//! An event whose blank line is a CR is over with it, and is not held until the next byte says whether an LF follows: the
+//! LF of a CRLF is a frame of its own, so that events and their lengths are the same for every cut.
 
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
@@ -76,6 +79,10 @@ impl SseFramer {
             if self.after_cr && unread.first() == Some(&b'\n') {
                 self.after_cr = false;
                 self.read += 1;
+                if self.read == 1 && !self.lines.any {
+                    // The event before it was over with its CR, whether this LF had come by then or not.
+                    return Some(self.cut());
+                }
                 continue;
             }
             let Some(length) = memchr2(b'\n', b'\r', unread) else {
@@ -90,11 +97,6 @@ impl SseFramer {
             self.at_start = false;
             self.after_cr = by_cr;
             self.read = line_end + 1;
-            // An LF that is already here belongs to this line end, and so to this event.
-            if by_cr && pending.get(self.read) == Some(&b'\n') {
-                self.after_cr = false;
-                self.read += 1;
-            }
             let continued = std::mem::take(&mut self.lines.mid_line);
             if length > bom || continued {
                 if !self.oversize {
@@ -246,7 +248,9 @@ mod tests {
                     .join(end);
             let frames = frames(body.as_bytes(), &[], 100);
             assert_eq!(raw(&frames), body.as_bytes());
-            assert_eq!(frames.len(), 3);
+            let line_feeds = frames.iter().filter(|frame| frame.raw == "\n").count();
+            assert_eq!(frames.len() - line_feeds, 3);
+            assert_eq!(line_feeds, if end == "\r\n" { 3 } else { 0 });
             assert_eq!(data(&frames), [b"a\nb".to_vec(), b"[DONE]".to_vec()]);
         }
     }
@@ -257,6 +261,16 @@ mod tests {
         let frames = frames(body, &[], 100);
         assert_eq!(data(&frames), [b"{}".to_vec(), b" x".to_vec()]);
         assert_eq!(raw(&frames), body);
+    }
+
+    #[test]
+    fn an_event_does_not_wait_for_the_last_line_feed_nor_that_for_the_next_event() {
+        let mut framer = SseFramer::new(100);
+        framer.push(Bytes::from_static(b"data: a\r\n\r"));
+        assert_eq!(framer.next_frame().unwrap().data(), b"a");
+        framer.push(Bytes::from_static(b"\n"));
+        assert_eq!(framer.next_frame().unwrap().raw, "\n");
+        assert!(framer.next_frame().is_none());
     }
 
     #[test]
@@ -279,7 +293,7 @@ mod tests {
     #[test]
     fn replaces_the_payload_and_keeps_the_rest() {
         let frame = frames(b"id: 7\r\ndata: old\r\n\r\n", &[], 100).remove(0);
-        assert_eq!(frame.with_data(b"new"), b"id: 7\r\ndata: new\r\n\r\n".as_slice());
+        assert_eq!(frame.with_data(b"new"), b"id: 7\r\ndata: new\r\n\r".as_slice());
     }
 
     proptest! {
@@ -295,7 +309,10 @@ mod tests {
             let cut = frames(body, &cuts, 1000);
             prop_assert_eq!(raw(&whole), body);
             prop_assert_eq!(raw(&cut), body);
-            prop_assert_eq!(data(&cut), data(&whole));
+            prop_assert_eq!(cut, whole);
+            let small = frames(body, &cuts, 12);
+            prop_assert_eq!(raw(&small), body);
+            prop_assert_eq!(data(&small), data(&frames(body, &[], 12)));
         }
     }
 }
