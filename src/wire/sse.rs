@@ -3,6 +3,9 @@
 //! The grammar is that of the HTML standard (section 9.2.6): lines end in LF, CRLF or CR, a blank line ends an
 //! event, a byte order mark may open the stream. No crate keeps an event's raw bytes, which is what a
 //! transparent proxy releases; the tests hold the framing against `sse-parse`.
+//!
+//! An event whose blank line is a CR is over with it, and is not held until the next byte says whether an LF follows: that
+//! LF, like further blank lines, is a frame of its own, so that events and their lengths are the same for every cut.
 
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
@@ -79,6 +82,9 @@ impl SseFramer {
                 continue;
             }
             let Some(length) = memchr2(b'\n', b'\r', unread) else {
+                if self.has_read_blank() {
+                    return Some(self.cut_blank());
+                }
                 self.spill();
                 return self.cut_oversize();
             };
@@ -87,14 +93,12 @@ impl SseFramer {
             let by_cr = unread.get(length) == Some(&b'\r');
             let line = unread.get(..length).unwrap_or_default();
             let bom = if self.at_start && line.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+            if length > bom && self.has_read_blank() {
+                return Some(self.cut_blank());
+            }
             self.at_start = false;
             self.after_cr = by_cr;
             self.read = line_end + 1;
-            // An LF that is already here belongs to this line end, and so to this event.
-            if by_cr && pending.get(self.read) == Some(&b'\n') {
-                self.after_cr = false;
-                self.read += 1;
-            }
             let continued = std::mem::take(&mut self.lines.mid_line);
             if length > bom || continued {
                 if !self.oversize {
@@ -135,6 +139,17 @@ impl SseFramer {
             (false, None, None) => Payload::Empty,
         };
         Frame { raw, payload, error_field: lines.error_field }
+    }
+
+    /// Whether what was read are blank lines between events, or the LF of the CRLF behind the last one.
+    fn has_read_blank(&self) -> bool {
+        self.read > 0 && !self.lines.any && !self.oversize
+    }
+
+    /// Takes these: the event before was over without them, and the next one's length must not depend on which of
+    /// them had come by then.
+    fn cut_blank(&mut self) -> Frame {
+        Frame { raw: self.take_read(), payload: Payload::Empty, error_field: false }
     }
 
     /// Hands on what is there of an event that is too large, unread.
@@ -234,6 +249,17 @@ mod tests {
         frames.iter().filter(carries).map(|frame| frame.data().to_vec()).collect()
     }
 
+    fn events(mut frames: Vec<Frame>) -> Vec<Frame> {
+        let blank = |byte: &u8| b"\r\n\xef\xbb\xbf".contains(byte);
+        frames.retain(|frame| !frame.raw.iter().all(blank));
+        frames
+    }
+
+    fn too_large(frames: &[Frame]) -> usize {
+        let unread = frames.iter().filter(|frame| frame.payload == Payload::TooLarge);
+        unread.map(|frame| frame.raw.len()).sum()
+    }
+
     fn raw(frames: &[Frame]) -> Vec<u8> {
         frames.iter().flat_map(|frame| frame.raw.to_vec()).collect()
     }
@@ -246,7 +272,9 @@ mod tests {
                     .join(end);
             let frames = frames(body.as_bytes(), &[], 100);
             assert_eq!(raw(&frames), body.as_bytes());
-            assert_eq!(frames.len(), 3);
+            let line_feeds = frames.iter().filter(|frame| frame.raw == "\n").count();
+            assert_eq!(frames.len() - line_feeds, 3);
+            assert_eq!(line_feeds, if end == "\r\n" { 3 } else { 0 });
             assert_eq!(data(&frames), [b"a\nb".to_vec(), b"[DONE]".to_vec()]);
         }
     }
@@ -257,6 +285,16 @@ mod tests {
         let frames = frames(body, &[], 100);
         assert_eq!(data(&frames), [b"{}".to_vec(), b" x".to_vec()]);
         assert_eq!(raw(&frames), body);
+    }
+
+    #[test]
+    fn an_event_does_not_wait_for_the_last_line_feed_nor_that_for_the_next_event() {
+        let mut framer = SseFramer::new(100);
+        framer.push(Bytes::from_static(b"data: a\r\n\r"));
+        assert_eq!(framer.next_frame().unwrap().data(), b"a");
+        framer.push(Bytes::from_static(b"\n"));
+        assert_eq!(framer.next_frame().unwrap().raw, "\n");
+        assert!(framer.next_frame().is_none());
     }
 
     #[test]
@@ -279,7 +317,7 @@ mod tests {
     #[test]
     fn replaces_the_payload_and_keeps_the_rest() {
         let frame = frames(b"id: 7\r\ndata: old\r\n\r\n", &[], 100).remove(0);
-        assert_eq!(frame.with_data(b"new"), b"id: 7\r\ndata: new\r\n\r\n".as_slice());
+        assert_eq!(frame.with_data(b"new"), b"id: 7\r\ndata: new\r\n\r".as_slice());
     }
 
     proptest! {
@@ -295,7 +333,11 @@ mod tests {
             let cut = frames(body, &cuts, 1000);
             prop_assert_eq!(raw(&whole), body);
             prop_assert_eq!(raw(&cut), body);
-            prop_assert_eq!(data(&cut), data(&whole));
+            prop_assert_eq!(events(cut), events(whole));
+            let (small, small_whole) = (frames(body, &cuts, 12), frames(body, &[], 12));
+            prop_assert_eq!(raw(&small), body);
+            prop_assert_eq!(data(&small), data(&small_whole));
+            prop_assert_eq!(too_large(&small), too_large(&small_whole));
         }
     }
 }

@@ -28,6 +28,8 @@ mod recorded_streams;
 mod records;
 /// A configuration that is read again.
 mod reload;
+/// Bodies that no server would send.
+mod robustness;
 /// `thinkgate rules`: what it says of packs.
 mod rules_command;
 /// Recorded bodies and traces, from the command line.
