@@ -114,6 +114,17 @@ pub(super) struct Regex {
     pub(super) reach: usize,
 }
 
+/// What a literal's match is for in the end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Purpose {
+    /// What it does for its rule.
+    pub(super) role: Role,
+    /// Where the literal's prefixes are live.
+    pub(super) live_at: LiveAt,
+    /// How many of their first characters are let go.
+    pub(super) head: usize,
+}
+
 /// How a regex's matches are found.
 #[derive(Debug)]
 pub(super) enum Search {
@@ -156,20 +167,24 @@ impl RuleSet {
         compiler.finish()
     }
 
-    /// What a literal's match does for its rule in the end, and where the literal's prefixes are live.
-    pub(super) fn purpose(&self, role: Role) -> Option<(Role, LiveAt)> {
+    /// What a literal's match is for in the end; `None` where a closure knows what is live of it.
+    pub(super) fn purpose(&self, role: Role) -> Option<Purpose> {
+        let anywhere = |role| Purpose { role, live_at: LiveAt::Anywhere, head: 0 };
         match role {
-            Role::Match { .. } | Role::Exception => Some((role, LiveAt::Anywhere)),
+            Role::Match { .. } | Role::Exception => Some(anywhere(role)),
             Role::Near { near, .. } => {
-                self.nears.get(near as usize).map(|near| (near.role, LiveAt::Anywhere))
+                self.nears.get(near as usize).map(|near| anywhere(near.role))
             }
             Role::Trigger { regex } => {
                 let regex = self.regexes.get(regex as usize)?;
                 let begins = regex.pattern.hir.properties().look_set_prefix();
                 let edge = begins.contains(Look::WordAscii);
                 let live_at = if edge { LiveAt::AsciiEdge } else { LiveAt::Anywhere };
-                // Of the others, a closure knows what is live.
-                matches!(regex.search, Search::FromFirst(_)).then_some((regex.role, live_at))
+                matches!(regex.search, Search::FromFirst(_)).then_some(Purpose {
+                    role: regex.role,
+                    live_at,
+                    head: regex.pattern.head,
+                })
             }
         }
     }

@@ -317,6 +317,9 @@ impl fmt::Display for PatternSpec {
             Self::Literal(literal) => write!(f, "literal {literal}"),
             Self::Regex(regex) => {
                 write!(f, "regex {} (up to {} bytes", regex.hir, regex.bound)?;
+                if regex.head > 0 {
+                    write!(f, ", without the first {} characters", regex.head)?;
+                }
                 if let Some(validator) = regex.checks.validator {
                     write!(f, ", validator {}", validator.name())?;
                 }

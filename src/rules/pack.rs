@@ -171,8 +171,18 @@ pub(super) const RULE_KEYS: &[&str] = &[
     "references",
 ];
 /// The keys of a pattern.
-pub(super) const PATTERN_KEYS: &[&str] =
-    &["literal", "literals_file", "set", "word", "regex", "bound", "validator", "entropy", "near"];
+pub(super) const PATTERN_KEYS: &[&str] = &[
+    "literal",
+    "literals_file",
+    "set",
+    "word",
+    "regex",
+    "bound",
+    "head",
+    "validator",
+    "entropy",
+    "near",
+];
 /// The keys of an override.
 pub(super) const OVERRIDE_KEYS: &[&str] =
     &["rules", "enabled", "action", "severity", "channels", "weight", "unless"];
@@ -529,7 +539,7 @@ impl Reader<'_> {
             "literal" | "literals_file" | "set" => &["word"],
             // Any end of an exception excuses, so there is no one span to judge.
             "regex" if key == "unless" => &["bound"],
-            "regex" => &["bound", "validator", "entropy"],
+            "regex" => &["bound", "head", "validator", "entropy"],
             _ => &[],
         };
         for (other, value) in fields.entries {
@@ -576,9 +586,17 @@ impl Reader<'_> {
                     entropy: self.entropy(&fields),
                 };
                 let Some(source) = self.text(value, "regex") else { return };
-                match patterns::parse(source, bound) {
-                    Ok(pattern) => take(PatternSpec::Regex(Pattern { checks, ..pattern })),
-                    Err(reason) => self.refuse(value, Some("regex"), reason),
+                let pattern = match patterns::parse(source, bound) {
+                    Ok(pattern) => Pattern { checks, ..pattern },
+                    Err(reason) => return self.refuse(value, Some("regex"), reason),
+                };
+                let Some(head) = fields.value("head") else {
+                    return take(PatternSpec::Regex(pattern));
+                };
+                let Some(count) = self.count(head, "head") else { return };
+                match pattern.with_head(count) {
+                    Ok(pattern) => take(PatternSpec::Regex(pattern)),
+                    Err(reason) => self.refuse(head, Some("head"), reason),
                 }
             }
             _ => {
@@ -1125,6 +1143,28 @@ rules:
         };
         let checks = Checks { validator: Some(Validator::Iban), entropy: Some(2.0) };
         assert_eq!(regex.checks, checks);
+    }
+
+    #[test]
+    fn a_head_is_shorter_than_every_match() {
+        let rule = |patterns: &str| {
+            format!("pack: a\nversion: 1\nrules: [{{id: a, kind: refusal, {patterns}}}]")
+        };
+        for (patterns, fault) in [
+            ("any: [{regex: '(?:ab|cde)', head: 2}]", "a head: must be less than"),
+            ("any: [{regex: '炸弹', head: 2}]", "a head: must be less than"),
+            ("any: [{regex: 'ab+', bound: 7, head: 1}]", "a head: is too much for"),
+            ("any: [{regex: ab, head: 0}]", "a head: must be a whole"),
+            ("any: [{literal: ab, head: 1}]", "a head: does not go with"),
+            ("any: [{regex: b}], unless: [{regex: ab, head: 1}]", "a head: cannot be said of"),
+        ] {
+            let faults = faults(&rule(patterns));
+            assert_eq!(faults.len(), 1, "{patterns}");
+            assert!(faults[0].ends_with(fault), "{faults:?}");
+        }
+        let pack = parse(&rule("any: [{regex: 'ab+', bound: 8, head: 1}]")).unwrap();
+        let PatternSpec::Regex(regex) = &pack.rules[0].patterns[0].what else { panic!("a regex") };
+        assert_eq!(regex.head, 1);
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(super) struct Pattern {
     pub(super) bound: usize,
     /// The shortest match, in bytes of folded text.
     pub(super) shortest: usize,
+    /// So many of a match's first characters do not count to it: they may have gone before it is recognised.
+    pub(super) head: usize,
     /// What a match must stand besides.
     pub(super) checks: Checks,
 }
@@ -60,7 +62,42 @@ pub(super) fn parse(source: &str, bound: Option<usize>) -> Result<Pattern, Strin
                 .to_owned());
         }
     };
-    Ok(Pattern { hir, bound, shortest, checks: Checks::default() })
+    Ok(Pattern { hir, bound, shortest, head: 0, checks: Checks::default() })
+}
+
+// === impl Pattern ===
+
+impl Pattern {
+    /// Lets the first `head` characters of every match go.
+    pub(super) fn with_head(self, head: usize) -> Result<Self, String> {
+        let shortest = shortest_chars(&self.hir);
+        if head >= shortest {
+            return Err(format!("must be less than the shortest match's {shortest} characters"));
+        }
+        // Of a match longer than its bound only the end is seen, which must be longer than a head.
+        let longest = self.hir.properties().maximum_len();
+        if longest.is_none_or(|longest| longest > self.bound) && 4 * (head + 1) > self.bound {
+            return Err(format!("is too much for a bound of {} bytes", self.bound));
+        }
+        Ok(Self { head, ..self })
+    }
+}
+
+/// The shortest match, in characters of folded text.
+fn shortest_chars(hir: &Hir) -> usize {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => 0,
+        HirKind::Literal(literal) => {
+            str::from_utf8(&literal.0).map_or(0, |text| text.chars().count())
+        }
+        HirKind::Class(_) => 1,
+        HirKind::Repetition(repetition) => {
+            (repetition.min as usize).saturating_mul(shortest_chars(&repetition.sub))
+        }
+        HirKind::Capture(capture) => shortest_chars(&capture.sub),
+        HirKind::Concat(parts) => parts.iter().map(shortest_chars).sum(),
+        HirKind::Alternation(parts) => parts.iter().map(shortest_chars).min().unwrap_or(0),
+    }
 }
 
 /// Whether case cannot matter in a source, so that it need not be folded, which takes most of the time.

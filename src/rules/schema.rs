@@ -162,6 +162,7 @@ struct Rule {
     ],
     "dependentSchemas" = {
         "bound": {"required": ["regex"]},
+        "head": {"required": ["regex"]},
         "validator": {"required": ["regex"]},
         "entropy": {"required": ["regex"]},
         "word": {"not": {"anyOf": [{"required": ["regex"]}, {"required": ["near"]}]}},
@@ -181,6 +182,9 @@ struct Pattern {
     /// The longest match of a regex that has no limit of its own, in bytes.
     #[schemars(range(min = 1, max = 4096))]
     bound: Option<u32>,
+    /// So many first characters of a regex's match do not count to it: they are never held, masked or blocked.
+    #[schemars(range(min = 1))]
+    head: Option<u32>,
     /// The number with a check digit that a regex's match must end in.
     validator: Option<Validator>,
     /// The least entropy of the last token of a regex's match, in bits a character.

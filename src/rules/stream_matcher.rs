@@ -97,7 +97,10 @@ pub(super) struct Carried {
 struct Candidate {
     rule: u32,
     part: u8,
+    /// With its head, which only its regex sees.
     start: u64,
+    /// Where it counts from.
+    shown: u64,
     end: u64,
     from: Origin,
     to: Origin,
@@ -372,13 +375,14 @@ impl Carried {
         for Disguised { rule, part, start, end } in found.drain(..) {
             let is_known = part != WHOLE
                 && self.pending.iter().any(|known| {
-                    (known.rule, known.start, known.end) == (rule, start.folded, end.folded)
+                    (known.rule, known.shown, known.end) == (rule, start.folded, end.folded)
                 });
             if watch.mode(rule) != Mode::Ignored && !is_known {
                 self.pending.push_back(Candidate {
                     rule,
                     part,
                     start: start.folded,
+                    shown: start.folded,
                     end: end.folded,
                     from: start.origin,
                     to: end.origin,
@@ -398,7 +402,7 @@ impl Carried {
                     continue;
                 }
                 match role {
-                    Role::Match { part } => self.add(rule, part, start, end, Run::Closed),
+                    Role::Match { part } => self.add(rule, part, [start, start, end], Run::Closed),
                     Role::Exception => self.exceptions.push(Exception { rule, start, end }),
                     Role::Trigger { regex } => self.triggers.push(Trigger { regex, start, end }),
                     Role::Near { near, word } => {
@@ -431,6 +435,7 @@ impl Carried {
                 rule: near.rule,
                 part,
                 start: first.start,
+                shown: first.start,
                 end,
                 from: first.from,
                 to: self.offsets.end_of(end),
@@ -596,9 +601,10 @@ impl Carried {
         match regex.role {
             Role::Exception => self.exceptions.push(Exception { rule, start, end }),
             Role::Match { part } => {
-                if let Some(floor) = self.extend_run(number, start, end, tail) {
+                let shown = tail.behind(start, regex.pattern.head, end);
+                if let Some(floor) = self.extend_run(number, [start, shown, end], tail) {
                     let run = Run::Open { regex: number, floor };
-                    self.add(rule, part, start.max(floor), end, run);
+                    self.add(rule, part, [start.max(floor), shown.max(floor), end], run);
                 }
             }
             // Those are literals' roles.
@@ -607,7 +613,12 @@ impl Carried {
     }
 
     /// Lets the regex's open run grow, or gives the place before which a new one must not begin.
-    fn extend_run(&mut self, regex: u32, start: u64, end: u64, tail: &Tail) -> Option<u64> {
+    fn extend_run(
+        &mut self,
+        regex: u32,
+        [start, shown, end]: [u64; 3],
+        tail: &Tail,
+    ) -> Option<u64> {
         let open = self.pending.iter_mut().rev().find(
             |candidate| matches!(candidate.run, Run::Open { regex: open, .. } if open == regex),
         );
@@ -628,15 +639,18 @@ impl Carried {
             return Some(open.end);
         }
         open.start = start;
+        // What has counted to it goes on doing so.
+        open.shown = open.shown.min(shown.max(floor));
         open.end = end;
-        open.from = self.offsets.start_of(start);
+        open.from = self.offsets.start_of(open.shown);
         open.to = self.offsets.end_of(end);
         None
     }
 
-    fn add(&mut self, rule: u32, part: u8, start: u64, end: u64, run: Run) {
-        let (from, to) = (self.offsets.start_of(start), self.offsets.end_of(end));
-        self.pending.push_back(Candidate { rule, part, start, end, from, to, run });
+    /// Takes up a match by where it starts, where it counts from, and where it ends.
+    fn add(&mut self, rule: u32, part: u8, [start, shown, end]: [u64; 3], run: Run) {
+        let (from, to) = (self.offsets.start_of(shown), self.offsets.end_of(end));
+        self.pending.push_back(Candidate { rule, part, start, shown, end, from, to, run });
     }
 
     /// The text has ended: its last word does, and its last regexes.
@@ -710,12 +724,12 @@ impl Carried {
                 || !exceptions.iter().any(|exception| {
                     exception.rule == candidate.rule
                         && exception.start < candidate.end
-                        && candidate.start < exception.end
+                        && candidate.shown < exception.end
                 })
         });
         self.tail = tail.text;
         self.pending.make_contiguous().sort_by_key(|candidate| {
-            (candidate.end, candidate.rule, candidate.start, candidate.part)
+            (candidate.end, candidate.rule, candidate.shown, candidate.part)
         });
         let mut undecided_from = None;
         while let Some(&candidate) = self.pending.front() {
@@ -756,7 +770,7 @@ impl Carried {
     }
 
     fn report(&mut self, candidate: Candidate, needs: u64, found: &mut Vec<RuleMatch>) {
-        let key = (candidate.rule, candidate.start, candidate.end);
+        let key = (candidate.rule, candidate.shown, candidate.end);
         if needs != 0
             && candidate.part != WHOLE
             && !self.completes(candidate.rule, candidate.part, needs)
@@ -827,13 +841,15 @@ impl Carried {
         mark
     }
 
-    /// Where the match would begin that a thread may still find.
+    /// Where the match would count from that a thread may still find.
     fn thread_from(&self, rules: &RuleSet, thread: &Thread) -> u64 {
         let (folded, bound) = (self.offsets.folded(), bound_of(rules, thread.regex));
-        if folded - thread.start <= bound {
-            return thread.start;
+        if folded - thread.start > bound {
+            let bound = usize::try_from(bound).unwrap_or(usize::MAX);
+            return folded - within_bound(&self.tail, bound) as u64;
         }
-        folded - within_bound(&self.tail, usize::try_from(bound).unwrap_or(usize::MAX)) as u64
+        let head = rules.regexes.get(thread.regex as usize).map_or(0, |regex| regex.pattern.head);
+        behind(&self.tail, folded - self.tail.len() as u64, thread.start, head)
     }
 
     /// The `near` of a word, if its other words may still come.
@@ -856,6 +872,17 @@ impl Carried {
             self.tail.drain(..self.tail.len() - keep);
         }
     }
+}
+
+/// The place `head` characters behind `start` in a text whose first byte is at `from`; its end where it has fewer.
+fn behind(text: &[u8], from: u64, start: u64, head: usize) -> u64 {
+    if head == 0 {
+        return start;
+    }
+    let at = usize::try_from(start.saturating_sub(from)).unwrap_or(usize::MAX);
+    let rest = text.get(at..).unwrap_or_default();
+    let mut starts = (start..).zip(rest).filter(|&(_, byte)| byte & 0xC0 != 0x80);
+    starts.nth(head).map_or(start + rest.len() as u64, |(place, _)| place)
 }
 
 /// The longest match of a regex that is reported whole.
@@ -915,6 +942,11 @@ impl Tail {
 
     fn from(&self, place: u64) -> &[u8] {
         self.at(place).and_then(|at| self.text.get(at..)).unwrap_or_default()
+    }
+
+    /// Where the match from `start` to `end` counts from, which has characters behind its head.
+    fn behind(&self, start: u64, head: usize, end: u64) -> u64 {
+        behind(self.before(end), self.start, start, head)
     }
 
     /// The first character that begins no more than `bound` bytes before `place`.

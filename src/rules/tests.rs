@@ -35,6 +35,10 @@ fn regex(source: &str, bound: Option<usize>) -> PatternSpec {
     PatternSpec::Regex(patterns::parse(source, bound).unwrap())
 }
 
+fn headed(source: &str, bound: Option<usize>, head: usize) -> PatternSpec {
+    PatternSpec::Regex(patterns::parse(source, bound).unwrap().with_head(head).unwrap())
+}
+
 fn near(words: &[&str], within_chars: u32) -> PatternSpec {
     let words = words.iter().map(|word| Literal::new(word, Edges::Word).unwrap()).collect();
     PatternSpec::Near { words, within_chars }
@@ -192,26 +196,29 @@ impl Whole {
         by_end
     }
 
-    /// A regex's matches as they are reported: one a run, further ones where the last ended.
-    fn regex_runs(&self, pattern: &patterns::Pattern) -> Vec<(usize, usize)> {
-        let mut runs: Vec<(usize, usize)> = Vec::new();
+    /// A regex's matches as they are reported: one a run, further ones where the last ended. Each with its head
+    /// and without.
+    fn regex_runs(&self, pattern: &patterns::Pattern) -> Vec<(usize, usize, usize)> {
+        let mut runs: Vec<(usize, usize, usize)> = Vec::new();
         let mut floor = 0;
         for (start, end) in self.regex_spans(pattern) {
+            let shown = self.boundaries().filter(|&at| at >= start).nth(pattern.head).unwrap();
             let last = runs
                 .last()
                 .copied()
-                .filter(|&(_, last)| self.boundaries().find(|&at| at > last) == Some(end));
+                .filter(|&(.., last)| self.boundaries().find(|&at| at > last) == Some(end));
             match last {
-                Some((open, _)) if start.max(floor) <= open => {
-                    *runs.last_mut().unwrap() = (start.max(floor), end);
+                Some((open, counts, _)) if start.max(floor) <= open => {
+                    let shown = counts.min(shown.max(floor));
+                    *runs.last_mut().unwrap() = (start.max(floor), shown, end);
                 }
-                Some((_, last)) => {
+                Some((.., last)) => {
                     floor = last;
-                    runs.push((start.max(floor), end));
+                    runs.push((start.max(floor), shown.max(floor), end));
                 }
                 None => {
                     floor = 0;
-                    runs.push((start, end));
+                    runs.push((start, shown, end));
                 }
             }
         }
@@ -242,8 +249,8 @@ impl Whole {
             PatternSpec::Literal(literal) => self.literal_spans(literal),
             PatternSpec::Regex(pattern) => {
                 let mut runs = self.regex_runs(pattern);
-                runs.retain(|&(start, end)| pattern.checks.accept(&self.text[start..end]));
-                runs
+                runs.retain(|&(start, _, end)| pattern.checks.accept(&self.text[start..end]));
+                runs.into_iter().map(|(_, shown, end)| (shown, end)).collect()
             }
             PatternSpec::Near { words, within_chars } => self.near_spans(words, *within_chars),
         }
@@ -313,8 +320,11 @@ impl Whole {
             }
             PatternSpec::Near { .. } => false,
         };
+        let head = if let PatternSpec::Regex(pattern) = pattern { pattern.head } else { 0 };
         let starts = self.boundaries().filter(|&start| start < self.text.len());
-        starts.into_iter().find(live).map_or(0, |start| self.text.len() - start)
+        let first = starts.into_iter().find(live);
+        let behind = first.and_then(|start| self.boundaries().filter(|&at| at >= start).nth(head));
+        behind.map_or(0, |start| self.text.len() - start)
     }
 }
 
@@ -435,6 +445,24 @@ fn regexes() -> impl Strategy<Value = PatternSpec> {
     .prop_map(|(source, bound)| regex(source, bound))
 }
 
+/// Regexes whose matches count from behind some characters.
+fn headed_regexes() -> impl Strategy<Value = PatternSpec> {
+    prop::sample::select(vec![
+        headed("ab", None, 1),
+        headed("a{2,4}", None, 1),
+        headed("[ab]{3,4}", None, 2),
+        headed("a.{0,3}b", None, 1),
+        headed("ab?a|b c", None, 1),
+        headed("(ab|ba){1,2}", None, 1),
+        headed("bab[ab]{0,3}|aba", None, 2),
+        headed("漢.{0,2}字", None, 1),
+        headed("(?-u:\\b)ab[a-z]{0,3}(?-u:\\b)", None, 1),
+        headed("cab.?b", None, 3),
+        headed("[ab]{2,}", Some(8), 1),
+        headed("a[ab ]*c", Some(9), 1),
+    ])
+}
+
 /// Regexes whose matches are judged when they are over.
 fn checked_regexes() -> impl Strategy<Value = PatternSpec> {
     let sources = prop::sample::select(vec![
@@ -457,7 +485,7 @@ fn checked_regexes() -> impl Strategy<Value = PatternSpec> {
 
 /// Without word edges, and without a bound that is shorter than a match may be: there, more may be held.
 fn exact_regexes() -> impl Strategy<Value = PatternSpec> {
-    regexes().prop_filter("exact", |pattern| {
+    prop_oneof![3 => regexes(), 1 => headed_regexes()].prop_filter("exact", |pattern| {
         let PatternSpec::Regex(regex) = pattern else { return true };
         let properties = regex.hir.properties();
         properties.look_set().is_empty() && properties.maximum_len() == Some(regex.bound)
@@ -475,8 +503,7 @@ fn nears() -> impl Strategy<Value = PatternSpec> {
 }
 
 fn sketches() -> impl Strategy<Value = Vec<Sketch>> {
-    let pattern =
-        prop_oneof![4 => literals(), 4 => regexes(), 2 => checked_regexes(), 1 => nears()];
+    let pattern = prop_oneof![4 => literals(), 4 => regexes(), 2 => checked_regexes(), 2 => headed_regexes(), 1 => nears()];
     let exception = prop_oneof![4 => literals(), 4 => regexes(), 1 => nears()];
     let rule = (
         prop::collection::vec(pattern, 1..4),
@@ -749,6 +776,24 @@ fn all_is_reported_at_the_pattern_that_completes_it() {
     assert_eq!(matched(&[rule.clone()], "acid, and a bathroom. acid"), [(0, "bath")]);
     assert_eq!(matched(&[rule.clone()], "bath and acid"), [(0, "acid")]);
     assert_eq!(matched(&[rule], "acid acid"), []);
+}
+
+#[test]
+fn what_stands_in_a_head_is_let_go() {
+    let key = any(vec![headed("(?-u:\\b)sk-[a-z0-9]{6,9}(?-u:\\b)", None, 3)]);
+    assert_eq!(matched(std::slice::from_ref(&key), "the sk-12ab34cd key"), [(0, "12ab34cd")]);
+    let mut matcher = StreamMatcher::new(&watch(&compile(&[key])));
+    let mut found = Vec::new();
+    for (piece, held) in [("s", 0), ("k", 0), ("-", 0), ("1", 1), ("2ab", 4), ("!", 0)] {
+        matcher.push(piece, &mut found);
+        assert_eq!(matcher.read_bytes() - matcher.watermark(), held, "after {piece:?}");
+    }
+    // An exception has to overlap what is left of the match.
+    let excused = |by: &str| {
+        let unless = vec![literal(by, Edges::Anywhere)];
+        Sketch { unless, ..any(vec![headed("acid[0-9]{3}", None, 4)]) }
+    };
+    assert_eq!(matched(&[excused("acid"), excused("d1")], "acid123"), [(0, "123")]);
 }
 
 #[test]

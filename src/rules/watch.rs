@@ -1,5 +1,6 @@
 //! Which rules watch a text, and which of them may redact or block there.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -42,6 +43,13 @@ pub(super) enum Mode {
 /// How much of a text's end could still become a match of some chosen patterns.
 #[derive(Debug, Default)]
 struct Live {
+    by_head: Vec<LiveBehind>,
+}
+
+/// The same for patterns whose matches count from behind as many characters.
+#[derive(Debug)]
+struct LiveBehind {
+    head: usize,
     literals: LiveDepths,
     regexes: Vec<Closure>,
 }
@@ -122,8 +130,8 @@ impl Watch {
     }
 
     /// What tells how much is held: for enforced rules, and for exceptions.
-    pub(super) fn closures(&self) -> [&[Closure]; 2] {
-        [&self.enforced.regexes, &self.exceptions.regexes]
+    pub(super) fn closures(&self) -> [Vec<&Closure>; 2] {
+        [&self.enforced, &self.exceptions].map(|live| live.closures().collect())
     }
 
     pub(super) fn mode(&self, rule: u32) -> Mode {
@@ -146,8 +154,8 @@ impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watch")
             .field("rules", &self.rules)
-            .field("enforced_closures", &self.enforced.regexes.len())
-            .field("exception_closures", &self.exceptions.regexes.len())
+            .field("enforced_closures", &self.enforced.closures().count())
+            .field("exception_closures", &self.exceptions.closures().count())
             .finish_non_exhaustive()
     }
 }
@@ -171,33 +179,67 @@ impl Position<'_> {
         let before = at.checked_sub(1).and_then(|before| self.tail.get(before));
         before.is_some_and(is_word) != self.tail.get(at).is_some_and(is_word)
     }
+
+    /// What is left of the last `depth` bytes without their first `head` characters.
+    fn behind_head(&self, depth: usize, head: usize) -> usize {
+        let live = self.tail.get(self.tail.len().saturating_sub(depth)..).unwrap_or_default();
+        let mut starts = (0..live.len()).filter(|&at| is_char_start(live, at));
+        starts.nth(head).map_or(0, |at| live.len() - at)
+    }
+}
+
+/// Whether a character begins there.
+fn is_char_start(text: &[u8], at: usize) -> bool {
+    text.get(at).is_some_and(|byte| byte & 0xC0 != 0x80)
 }
 
 // === impl Live ===
 
 impl Live {
     fn new(rules: &RuleSet, chosen: impl Fn(u32, Role) -> bool) -> Self {
-        let regexes: Vec<Closed<'_>> = rules
-            .regexes
-            .iter()
-            .filter(|regex| chosen(regex.rule, regex.role))
-            .filter_map(Regex::closed)
-            .collect();
-        Self {
-            literals: rules.literals.live_depths(|used| {
-                let (role, live_at) = rules.purpose(used.role)?;
-                chosen(used.rule, role).then_some(live_at)
-            }),
-            regexes: Closure::pack(&regexes),
-        }
+        let regexes = || rules.regexes.iter().filter(|regex| chosen(regex.rule, regex.role));
+        let heads: BTreeSet<usize> =
+            regexes().map(|regex| regex.pattern.head).chain(std::iter::once(0)).collect();
+        let behind = |head| {
+            let same = regexes().filter(|regex| regex.pattern.head == head);
+            let closed: Vec<Closed<'_>> = same.filter_map(Regex::closed).collect();
+            LiveBehind {
+                head,
+                literals: rules.literals.live_depths(|used| {
+                    let purpose = rules.purpose(used.role)?;
+                    (purpose.head == head && chosen(used.rule, purpose.role))
+                        .then_some(purpose.live_at)
+                }),
+                regexes: Closure::pack(&closed),
+            }
+        };
+        Self { by_head: heads.into_iter().map(behind).collect() }
+    }
+
+    fn closures(&self) -> impl Iterator<Item = &Closure> {
+        self.by_head.iter().flat_map(|behind| &behind.regexes)
     }
 
     fn depth(&self, rules: &RuleSet, at: &Position<'_>) -> u64 {
+        self.by_head.iter().map(|behind| behind.depth(rules, at)).max().unwrap_or(0)
+    }
+}
+
+// === impl LiveBehind ===
+
+impl LiveBehind {
+    fn depth(&self, rules: &RuleSet, at: &Position<'_>) -> u64 {
         let is_edge = |back| at.is_ascii_edge(back);
         let literals = rules.literals.live(&self.literals, at.literal_state, is_edge);
-        self.regexes
+        let longest = self
+            .regexes
             .iter()
             .map(|closure| closure.live(at.tail, at.whole) as u64)
-            .fold(literals, u64::max)
+            .fold(literals, u64::max);
+        if self.head == 0 {
+            return longest;
+        }
+        // Regexes keep as much of the text as they may reach.
+        at.behind_head(usize::try_from(longest).unwrap_or(usize::MAX), self.head) as u64
     }
 }
