@@ -244,7 +244,8 @@ proptest! {
         prop_assert_eq!(&cut.report, &whole.report);
         prop_assert!(cut.report.choices.len() <= LIMITS.choices);
         let released: u64 = cut.report.bytes.released.values().sum();
-        prop_assert!(released <= 2 * body.len() as u64, "{} of {}", released, body.len());
+        // A byte that is no UTF-8 is read as a character of three, and the frame counts beside its text.
+        prop_assert!(released <= 4 * body.len() as u64, "{} of {}", released, body.len());
     }
 
     #[test]
