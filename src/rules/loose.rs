@@ -12,8 +12,6 @@
 //! The trie also has literals written backwards and in rot13. What is allowed together, and for how long a literal,
 //! is said in [`Thread::accepts`]; a match that the plain text has too is reported once.
 
-use std::collections::HashMap;
-
 use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Anchored, MatchKind};
@@ -60,8 +58,7 @@ const MAX_THREADS: usize = 1024;
 /// Literals while they are collected.
 #[derive(Debug, Default)]
 pub(super) struct LooseBuilder {
-    known: HashMap<Box<[u8]>, u32>,
-    entries: Vec<(u32, Entry)>,
+    entries: Vec<(Box<[u8]>, Entry)>,
 }
 
 /// All literals of a set, as letters.
@@ -216,9 +213,8 @@ impl LooseBuilder {
             return;
         }
         let mut add = |encoded: Vec<u8>, form| {
-            let next = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
-            let pattern = *self.known.entry(encoded.into_boxed_slice()).or_insert(next);
-            self.entries.push((pattern, Entry { rule, part, form, letters, unspaced }));
+            let entry = Entry { rule, part, form, letters, unspaced };
+            self.entries.push((encoded.into_boxed_slice(), entry));
         };
         add(encoded, Form::Letters);
         if letters >= LEAST_ENCODED && folded.is_ascii() {
@@ -228,26 +224,20 @@ impl LooseBuilder {
     }
 
     pub(super) fn build(self) -> Result<LooseLiterals, String> {
-        let mut patterns = vec![Box::<[u8]>::default(); self.known.len()];
-        for (literal, pattern) in self.known {
-            if let Some(place) = patterns.get_mut(pattern as usize) {
-                *place = literal;
+        let mut spelled = self.entries;
+        // In this order, what a large trie is made of lies together, which takes less time.
+        spelled.sort_unstable();
+        spelled.dedup();
+        let (mut patterns, mut entries) = (Vec::<Box<[u8]>>::new(), Vec::new());
+        let mut first = Vec::new();
+        for (literal, entry) in spelled {
+            if patterns.last() != Some(&literal) {
+                patterns.push(literal);
+                first.push(u32::try_from(entries.len()).unwrap_or(u32::MAX));
             }
+            entries.push(entry);
         }
-        let mut entries = self.entries;
-        entries.sort_unstable();
-        entries.dedup();
-        let mut first = vec![0_u32; patterns.len() + 1];
-        for &(pattern, _) in &entries {
-            if let Some(count) = first.get_mut(pattern as usize + 1) {
-                *count += 1;
-            }
-        }
-        let mut sum = 0;
-        for count in &mut first {
-            sum += *count;
-            *count = sum;
-        }
+        first.push(u32::try_from(entries.len()).unwrap_or(u32::MAX));
         let trie = NFA::builder()
             .match_kind(MatchKind::Standard)
             .prefilter(false)
@@ -261,7 +251,7 @@ impl LooseBuilder {
             start,
             lengths: lengths.collect(),
             first,
-            entries: entries.into_iter().map(|(_, entry)| entry).collect(),
+            entries,
             patterns,
             classes: [0; 256],
             before_gaps: Vec::new(),
