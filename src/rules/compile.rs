@@ -379,17 +379,16 @@ impl Compiler {
         }
         let literals = std::mem::take(&mut self.literals).build();
         let loose = std::mem::take(&mut self.loose).build();
-        let literals =
-            literals.and_then(|literals| Ok((literals, loose?))).map_err(|reason| PackError {
-                origin: String::new(),
-                line: 0,
-                column: 0,
-                rule: None,
-                key: None,
-                reason: format!("the literals do not fit into one automaton: {reason}"),
-            });
+        let literals = literals.map_err(|reason| PackError {
+            origin: String::new(),
+            line: 0,
+            column: 0,
+            rule: None,
+            key: None,
+            reason: format!("the literals do not fit into one automaton: {reason}"),
+        });
         match literals {
-            Ok((literals, loose)) if self.errors.is_empty() => Ok(RuleSet {
+            Ok(literals) if self.errors.is_empty() => Ok(RuleSet {
                 rules: self.rules,
                 shapes: self.shapes,
                 literals,

@@ -9,14 +9,13 @@
 //! states along a literal are its prefixes, and their fail links follow from the transitions
 //! (`fail(p·b) = next(fail(p), b)`).
 
-use std::collections::HashMap;
-
 use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Anchored, MatchKind};
 
 use crate::text::fold::is_word;
 
+use super::by_pattern::ByPattern;
 use super::pack::{Edges, Literal};
 
 /// Stands for a word's edge; UTF-8 never has this byte.
@@ -46,8 +45,7 @@ pub(super) enum Role {
 /// Literals while they are collected.
 #[derive(Debug, Default)]
 pub(super) struct LiteralsBuilder {
-    known: HashMap<Box<[u8]>, u32>,
-    uses: Vec<(u32, Use)>,
+    uses: Vec<(Box<[u8]>, Use)>,
 }
 
 /// All literals of a set.
@@ -57,9 +55,7 @@ pub(super) struct Literals {
     start: StateID,
     /// The literals with their marks, by pattern.
     encoded: Vec<Box<[u8]>>,
-    /// Uses by pattern: those of pattern `p` stand from `first_use[p]` to `first_use[p + 1]`.
-    first_use: Vec<u32>,
-    uses: Vec<Use>,
+    uses: ByPattern<Use>,
     /// State id → place in `prefixes`.
     places: Vec<u32>,
     /// One entry a state, shorter prefixes first; the first is the empty prefix.
@@ -97,39 +93,13 @@ pub(super) enum LiveAt {
 
 impl LiteralsBuilder {
     pub(super) fn add(&mut self, literal: &Literal, used: Use) {
-        let next = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
-        let pattern = *self.known.entry(encode(literal)).or_insert(next);
-        self.uses.push((pattern, used));
+        self.uses.push((encode(literal), used));
     }
 
     pub(super) fn build(self) -> Result<Literals, String> {
-        // In this order, what a large automaton is made of lies together, which takes less time.
-        let mut known: Vec<(Box<[u8]>, u32)> = self.known.into_iter().collect();
-        known.sort_unstable();
-        let mut sorted = vec![0_u32; known.len()];
-        for (place, &(_, pattern)) in (0..).zip(&known) {
-            if let Some(sorted) = sorted.get_mut(pattern as usize) {
-                *sorted = place;
-            }
-        }
-        let encoded: Vec<Box<[u8]>> = known.into_iter().map(|(literal, _)| literal).collect();
         let mut uses = self.uses;
-        for (pattern, _) in &mut uses {
-            *pattern = sorted.get(*pattern as usize).copied().unwrap_or(u32::MAX);
-        }
-        uses.sort_by_key(|&(pattern, used)| (pattern, used.rule));
-        uses.dedup();
-        let mut first_use = vec![0_u32; encoded.len() + 1];
-        for &(pattern, _) in &uses {
-            if let Some(count) = first_use.get_mut(pattern as usize + 1) {
-                *count += 1;
-            }
-        }
-        let mut sum = 0;
-        for count in &mut first_use {
-            sum += *count;
-            *count = sum;
-        }
+        uses.sort_by(|(one, used), (other, also)| (one, used.rule).cmp(&(other, also.rule)));
+        let (encoded, uses) = ByPattern::gather(uses);
         let automaton = NFA::builder()
             .match_kind(MatchKind::Standard)
             .prefilter(false)
@@ -141,8 +111,7 @@ impl LiteralsBuilder {
             automaton,
             start,
             encoded,
-            first_use,
-            uses: uses.into_iter().map(|(_, used)| used).collect(),
+            uses,
             places: Vec::new(),
             prefixes: Vec::new(),
             longest,
@@ -167,8 +136,7 @@ impl Literals {
     pub(super) fn tables(&self) -> usize {
         let encoded: usize = self.encoded.iter().map(|literal| literal.len() + 16).sum();
         encoded
-            + size_of_val(self.first_use.as_slice())
-            + size_of_val(self.uses.as_slice())
+            + self.uses.memory()
             + size_of_val(self.places.as_slice())
             + size_of_val(self.prefixes.as_slice())
     }
@@ -202,7 +170,7 @@ impl Literals {
             let pattern = self.automaton.match_pattern(state, index).as_usize();
             let Some(literal) = self.encoded.get(pattern) else { continue };
             let chars = literal.iter().filter(|&&byte| byte != MARK && !is_inner(byte)).count();
-            hit(self.uses_of(pattern), text_bytes(literal) as u64, chars as u64);
+            hit(self.uses.of(pattern), text_bytes(literal) as u64, chars as u64);
         }
     }
 
@@ -211,7 +179,7 @@ impl Literals {
         let mut own: Vec<Option<LiveAt>> = vec![None; self.prefixes.len()];
         let mut any = false;
         for (pattern, literal) in self.encoded.iter().enumerate() {
-            let Some(live_at) = self.uses_of(pattern).iter().filter_map(&chosen).max() else {
+            let Some(live_at) = self.uses.of(pattern).iter().filter_map(&chosen).max() else {
                 continue;
             };
             any = true;
@@ -259,12 +227,6 @@ impl Literals {
             }
             place = prefix.fail as usize;
         }
-    }
-
-    fn uses_of(&self, pattern: usize) -> &[Use] {
-        let first = self.first_use.get(pattern).map_or(0, |&first| first as usize);
-        let end = self.first_use.get(pattern + 1).map_or(0, |&end| end as usize);
-        self.uses.get(first..end).unwrap_or_default()
     }
 
     fn place(&self, state: StateID) -> usize {

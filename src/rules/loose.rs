@@ -12,18 +12,16 @@
 //! The trie also has literals written backwards and in rot13. What is allowed together, and for how long a literal,
 //! is said in [`Thread::accepts`]; a match that the plain text has too is reported once.
 
-use aho_corasick::automaton::{Automaton, StateID};
-use aho_corasick::nfa::contiguous::NFA;
-use aho_corasick::{Anchored, MatchKind};
-
 use smallvec::SmallVec;
 
 use crate::text::fold::{fold_char, is_word};
 use crate::text::lookalike::latin_of_capital;
 use crate::text::offsets::{Offsets, Origin};
 
+use super::by_pattern::ByPattern;
 use super::escape::{self, Escape, begins_escape};
 use super::place::{Disguised, Place};
+use super::trie::{Node, NodeSet, Trie};
 
 /// Stands for a literal's own signs and spaces; UTF-8 never has this byte.
 const GAP: u8 = 0xFE;
@@ -64,18 +62,10 @@ pub(super) struct LooseBuilder {
 /// All literals of a set, as letters.
 #[derive(Debug)]
 pub(super) struct LooseLiterals {
-    trie: NFA,
-    start: StateID,
-    /// By pattern, in bytes.
-    lengths: Vec<u16>,
-    /// Those of pattern `p` stand from `first[p]` to `first[p + 1]`.
-    first: Vec<u32>,
-    entries: Vec<Entry>,
-    patterns: Vec<Box<[u8]>>,
+    trie: Trie,
+    entries: ByPattern<Entry>,
     /// What each byte may be: [`BEGINS`], [`ESCAPES`], [`WORD`].
     classes: [u8; 256],
-    /// The states that a literal's own gap follows, one bit each.
-    before_gaps: Vec<u64>,
 }
 
 /// What a literal is for.
@@ -97,11 +87,11 @@ enum Form {
     Encoded,
 }
 
-/// From which of the trie's states an enforced literal can be reached; by state, two bits.
+/// From which of the trie's nodes an enforced literal can be reached, in its own letters and encoded.
 #[derive(Debug, Default)]
 pub(super) struct LooseLive {
-    letters: Vec<u64>,
-    encoded: Vec<u64>,
+    letters: NodeSet,
+    encoded: NodeSet,
 }
 
 /// The places in a text where a literal may be under way.
@@ -138,9 +128,7 @@ pub(super) struct Letter {
 /// A place where a literal may be under way.
 #[derive(Clone, Copy, Debug)]
 struct Thread {
-    state: StateID,
-    /// Bytes from the trie's root.
-    depth: u16,
+    node: Node,
     start: Place,
     /// Where the letter behind an encoded literal's head begins.
     behind_head: u64,
@@ -223,42 +211,13 @@ impl LooseBuilder {
         }
     }
 
-    pub(super) fn build(self) -> Result<LooseLiterals, String> {
-        let mut spelled = self.entries;
-        // In this order, what a large trie is made of lies together, which takes less time.
-        spelled.sort_unstable();
-        spelled.dedup();
-        let (mut patterns, mut entries) = (Vec::<Box<[u8]>>::new(), Vec::new());
-        let mut first = Vec::new();
-        for (literal, entry) in spelled {
-            if patterns.last() != Some(&literal) {
-                patterns.push(literal);
-                first.push(u32::try_from(entries.len()).unwrap_or(u32::MAX));
-            }
-            entries.push(entry);
-        }
-        first.push(u32::try_from(entries.len()).unwrap_or(u32::MAX));
-        let trie = NFA::builder()
-            .match_kind(MatchKind::Standard)
-            .prefilter(false)
-            .build(&patterns)
-            .map_err(|error| error.to_string())?;
-        let start = trie.start_state(Anchored::Yes).map_err(|error| error.to_string())?;
-        let lengths =
-            patterns.iter().map(|literal| u16::try_from(literal.len()).unwrap_or(u16::MAX));
-        let mut literals = LooseLiterals {
-            trie,
-            start,
-            lengths: lengths.collect(),
-            first,
-            entries,
-            patterns,
-            classes: [0; 256],
-            before_gaps: Vec::new(),
-        };
+    pub(super) fn build(self) -> LooseLiterals {
+        let mut entries = self.entries;
+        entries.sort_unstable();
+        let (patterns, entries) = ByPattern::gather(entries);
+        let mut literals = LooseLiterals { trie: Trie::new(&patterns), entries, classes: [0; 256] };
         literals.classes = literals.classify();
-        literals.before_gaps = literals.find_gaps();
-        Ok(literals)
+        literals
     }
 }
 
@@ -267,99 +226,27 @@ impl LooseBuilder {
 impl LooseLiterals {
     /// What the trie and its tables take, in bytes.
     pub(super) fn memory(&self) -> usize {
-        let patterns: usize = self.patterns.iter().map(|pattern| pattern.len() + 16).sum();
-        self.trie.memory_usage()
-            + patterns
-            + size_of_val(self.lengths.as_slice())
-            + size_of_val(self.first.as_slice())
-            + size_of_val(self.entries.as_slice())
-            + size_of_val(self.before_gaps.as_slice())
+        self.trie.memory() + self.entries.memory()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.patterns.is_empty()
+        self.entries.is_empty()
     }
 
-    /// From which states a literal with a chosen rule can be reached.
+    /// From which nodes a literal with a chosen rule can be reached.
     pub(super) fn live(&self, chosen: impl Fn(u32) -> bool) -> LooseLive {
-        let mut live = LooseLive::default();
-        for (pattern, literal) in self.patterns.iter().enumerate() {
-            let forms = [Form::Letters, Form::Encoded].map(|form| {
-                self.entries_of(pattern)
-                    .iter()
-                    .any(|entry| entry.form == form && chosen(entry.rule))
-            });
-            let [letters, encoded] = forms;
-            if !letters && !encoded {
-                continue;
-            }
-            let mut state = self.start;
-            for &byte in literal {
-                state = self.next(state, byte);
-                if letters {
-                    set_bit(&mut live.letters, state.as_usize());
-                }
-                if encoded {
-                    set_bit(&mut live.encoded, state.as_usize());
-                }
-            }
-        }
-        live
+        let [letters, encoded] = [Form::Letters, Form::Encoded].map(|form| {
+            self.trie.before(|pattern| {
+                let mut entries = self.entries.of(pattern).iter();
+                entries.any(|entry| entry.form == form && chosen(entry.rule))
+            })
+        });
+        LooseLive { letters, encoded }
     }
 
-    fn next(&self, state: StateID, byte: u8) -> StateID {
-        self.trie.next_state(Anchored::Yes, state, byte)
-    }
-
-    #[inline]
-    fn next_char(&self, mut state: StateID, c: char) -> Option<StateID> {
-        if c.is_ascii() {
-            let state = self.next(state, c as u8);
-            return (!self.trie.is_dead(state)).then_some(state);
-        }
-        for &byte in c.encode_utf8(&mut [0; 4]).as_bytes() {
-            state = self.next(state, byte);
-            if self.trie.is_dead(state) {
-                return None;
-            }
-        }
-        Some(state)
-    }
-
-    fn next_gap(&self, state: StateID) -> Option<StateID> {
-        bit(&self.before_gaps, state.as_usize()).then(|| self.next(state, GAP))
-    }
-
-    fn find_gaps(&self) -> Vec<u64> {
-        let mut gaps = Vec::new();
-        for literal in &self.patterns {
-            let mut state = self.start;
-            for &byte in literal {
-                if byte == GAP {
-                    set_bit(&mut gaps, state.as_usize());
-                }
-                state = self.next(state, byte);
-            }
-        }
-        gaps
-    }
-
-    fn entries_of(&self, pattern: usize) -> &[Entry] {
-        let first = self.first.get(pattern).map_or(0, |&first| first as usize);
-        let end = self.first.get(pattern + 1).map_or(0, |&end| end as usize);
-        self.entries.get(first..end).unwrap_or_default()
-    }
-
-    /// What the path that has come to `state` by `depth` bytes spells, if it spells a literal.
-    fn spelled(&self, state: StateID, depth: u16) -> Option<&[Entry]> {
-        if !self.trie.is_match(state) {
-            return None;
-        }
-        // The others are ends of what the path spells.
-        (0..self.trie.match_len(state))
-            .map(|index| self.trie.match_pattern(state, index).as_usize())
-            .find(|&pattern| self.lengths.get(pattern) == Some(&depth))
-            .map(|pattern| self.entries_of(pattern))
+    /// What the path that has come to `node` spells, if it spells a literal.
+    fn spelled(&self, node: Node) -> Option<&[Entry]> {
+        self.trie.end(node).map(|pattern| self.entries.of(pattern))
     }
 
     fn classify(&self) -> [u8; 256] {
@@ -371,7 +258,7 @@ impl LooseLiterals {
             let begins = |c: char| {
                 let readings = Readings::of(c, c);
                 let mut letters = readings.letters();
-                letters.any(|(letter, _)| self.next_char(self.start, letter).is_some())
+                letters.any(|(letter, _)| self.trie.next_char(Trie::root(), letter).is_some())
             };
             // Others than ASCII are looked at one by one.
             if !code.is_ascii() || begins(char::from(code)) {
@@ -392,12 +279,12 @@ impl LooseLiterals {
 
 impl LooseLive {
     fn is_live(&self, thread: &Thread) -> bool {
-        let state = thread.state.as_usize();
-        bit(&self.letters, state) || (thread.letters > ENCODED_HEAD && bit(&self.encoded, state))
+        self.letters.has(thread.node)
+            || (thread.letters > ENCODED_HEAD && self.encoded.has(thread.node))
     }
 
     fn reaches_letters(&self, thread: &Thread) -> bool {
-        bit(&self.letters, thread.state.as_usize())
+        self.letters.has(thread.node)
     }
 }
 
@@ -529,7 +416,7 @@ impl LooseReader {
             if !std::mem::take(&mut thread.complete) {
                 continue;
             }
-            for &entry in literals.spelled(thread.state, thread.depth).unwrap_or_default() {
+            for &entry in literals.spelled(thread.node).unwrap_or_default() {
                 if thread.accepts(entry) {
                     let start = match entry.form {
                         Form::Letters => thread.start,
@@ -553,11 +440,9 @@ impl Steps<'_> {
     /// Begins a place with a character that stands at `start`.
     fn begin(&mut self, readings: &Readings, start: impl Fn() -> Place) {
         for (letter, changed) in readings.letters() {
-            let Some(state) = self.literals.next_char(self.literals.start, letter) else {
-                continue;
-            };
+            let Some(node) = self.literals.trie.next_char(Trie::root(), letter) else { continue };
             let (start, end) = (start(), self.end);
-            self.next.push(Thread::begun(self.literals, state, letter, start, end, changed));
+            self.next.push(Thread::begun(self.literals, node, letter, start, end, changed));
         }
     }
 
@@ -583,18 +468,17 @@ impl Steps<'_> {
 
     fn step(&mut self, thread: &Thread, letter: char, changed: bool) {
         let (literals, end) = (self.literals, self.end);
-        let width = letter.len_utf8();
-        if let Some(state) = literals.next_char(thread.state, letter) {
-            self.next.push(thread.stepped(literals, state, width, letter, changed, end));
+        if let Some(node) = literals.trie.next_char(thread.node, letter) {
+            self.next.push(thread.stepped(literals, node, letter, changed, end));
         }
         // The literal has a gap here, the text has none.
         if !thread.on_own_gap
             && thread.gap.chars == 0
-            && let Some(gap) = literals.next_gap(thread.state)
-            && let Some(state) = literals.next_char(gap, letter)
+            && let Some(gap) = literals.trie.next(thread.node, GAP)
+            && let Some(node) = literals.trie.next_char(gap, letter)
         {
             let joined = Thread { joined: thread.joined.saturating_add(1), ..*thread };
-            self.next.push(joined.stepped(literals, state, width + 1, letter, changed, end));
+            self.next.push(joined.stepped(literals, node, letter, changed, end));
         }
     }
 
@@ -602,8 +486,8 @@ impl Steps<'_> {
     fn part(&mut self, thread: &Thread, c: char) {
         let first = thread.gap.chars == 0;
         let Some(parted) = thread.parted(c) else { return };
-        if first && let Some(state) = self.literals.next_gap(thread.state) {
-            self.next.push(Thread { state, depth: thread.depth + 1, on_own_gap: true, ..parted });
+        if first && let Some(node) = self.literals.trie.next(thread.node, GAP) {
+            self.next.push(Thread { node, on_own_gap: true, ..parted });
         }
         self.next.push(parted);
     }
@@ -633,16 +517,14 @@ impl Steps<'_> {
 impl Thread {
     fn begun(
         literals: &LooseLiterals,
-        state: StateID,
+        node: Node,
         letter: char,
         start: Place,
         end: u64,
         changed: bool,
     ) -> Self {
-        let depth = u16::try_from(letter.len_utf8()).unwrap_or(u16::MAX);
         Self {
-            state,
-            depth,
+            node,
             start,
             behind_head: start.folded,
             end,
@@ -660,7 +542,7 @@ impl Thread {
             apart: true,
             gap: Gap::default(),
             on_own_gap: false,
-            complete: literals.spelled(state, depth).is_some(),
+            complete: literals.spelled(node).is_some(),
         }
     }
 
@@ -668,23 +550,20 @@ impl Thread {
         Place::start_of(offsets, self.behind_head)
     }
 
-    /// Another letter on, `width` bytes of the trie.
+    /// Another letter on.
     fn stepped(
         &self,
         literals: &LooseLiterals,
-        state: StateID,
-        width: usize,
+        node: Node,
         letter: char,
         changed: bool,
         end: u64,
     ) -> Self {
-        let depth = self.depth.saturating_add(u16::try_from(width).unwrap_or(u16::MAX));
         let parted = self.gap.chars > 0;
         let in_word = parted && !self.on_own_gap;
         let one_space = self.gap.chars == 1 && self.gap.spaces == 1 && self.gap.lines == 0;
         Self {
-            state,
-            depth,
+            node,
             end,
             behind_head: if self.letters == ENCODED_HEAD { self.end } else { self.behind_head },
             letters: self.letters.saturating_add(1),
@@ -697,7 +576,7 @@ impl Thread {
             apart: self.apart && parted,
             gap: Gap::default(),
             on_own_gap: false,
-            complete: literals.spelled(state, depth).is_some(),
+            complete: literals.spelled(node).is_some(),
             ..*self
         }
     }
@@ -850,18 +729,4 @@ fn encode(folded: impl Iterator<Item = char>) -> (Vec<u8>, u8) {
         letters = letters.saturating_add(1);
     }
     (encoded, letters)
-}
-
-fn set_bit(bits: &mut Vec<u64>, at: usize) {
-    let (word, bit) = (at / 64, at % 64);
-    if bits.len() <= word {
-        bits.resize(word + 1, 0);
-    }
-    if let Some(word) = bits.get_mut(word) {
-        *word |= 1 << bit;
-    }
-}
-
-fn bit(bits: &[u64], at: usize) -> bool {
-    bits.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
 }

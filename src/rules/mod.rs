@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 mod automata;
 pub mod builtin;
+mod by_pattern;
 pub mod compile;
 mod encoded;
 mod escape;
@@ -35,6 +36,7 @@ mod patterns;
 mod place;
 pub mod schema;
 pub mod stream_matcher;
+mod trie;
 pub mod validators;
 pub mod watch;
 mod yaml;
