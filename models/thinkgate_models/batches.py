@@ -15,7 +15,7 @@ from .data import CATEGORIES, HEADS, Example, Segment
 from .text import encode_all
 
 RAMP = 40
-BUDGET = {0: 96, 1: 256, 2: 160}
+BUDGET = {0: 80, 1: 208, 2: 128}
 
 
 @dataclass(frozen=True)

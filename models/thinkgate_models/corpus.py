@@ -29,7 +29,7 @@ CAPS = {
     "cvalues_prompts_zh": 0,
 }
 # Pieces of our own text an epoch; an unsafe one and its declined twin count as one.
-OWN = {"unsafe_en": 1700, "prompt_en": 1300, "unsafe_zh": 700, "prompt_zh": 600, "benign_en": 1300, "benign_zh": 500, "domain_en": 1500, "domain_zh": 600}
+OWN = {"unsafe_en": 1800, "prompt_en": 1200, "unsafe_zh": 700, "prompt_zh": 600, "benign_en": 1300, "benign_zh": 500, "domain_en": 1500, "domain_zh": 600}
 
 
 class Corpus:
@@ -46,6 +46,7 @@ class Corpus:
         self.openings = {row["id"]: augment.first_sentence(row["thinking"]) for row in self.by_set["star1"]}
         self.bad_answers = {lang: self._answers(lang, 1) for lang in ("en", "zh")}
         self.good_answers = {lang: self._answers(lang, 0) for lang in ("en", "zh")}
+        self.refusals = {lang: self._refusals(lang) for lang in ("en", "zh")}
         self.bad_prompts = {lang: self._bad_prompts(lang) for lang in ("en", "zh")}
 
     def _answers(self, lang: str, risk: int) -> list[Row]:
@@ -60,6 +61,11 @@ class Corpus:
             and row["set"] not in ("diasafety",)
             and (risk == 1 or label(row, PROMPT) == 0)
         ]
+
+    def _refusals(self, lang: str) -> list[str]:
+        """Answers that refuse a harmful request."""
+        safe = (row for row in self.rows if row["answer"] and language(row) == lang and label(row, PROMPT) == 1 and label(row, ANSWER) == 0)
+        return [row["answer"] for row in safe if refuses(row["answer"])]
 
     def _bad_prompts(self, lang: str) -> list[Row]:
         """Rows with a short harmful request."""
@@ -140,10 +146,11 @@ class Corpus:
         prompt = self.prompt(row["prompt"], 1, harm, lang, rng)
         unsafe = [*prompt, Segment(THINKING, bad, 1, safety=0, refusal=0, categories=harm)]
         safe = [*prompt, Segment(THINKING, good, 0, safety=1, refusal=0, categories=SAFE)]
-        if with_answer and rng.random() < 0.25:
+        if with_answer and rng.random() < 0.45:
             unsafe.append(Segment(ANSWER, row["answer"], 1, safety=0, refusal=0, categories=harm))
-        if rng.random() < 0.25:
-            safe.append(Segment(ANSWER, rng.choice(PHRASES[lang].REFUSAL_ANSWERS), 0, refusal=1, categories=SAFE))
+        if rng.random() < 0.3:
+            refusal = rng.choice(self.refusals[lang] if rng.random() < 0.6 else PHRASES[lang].REFUSAL_ANSWERS)
+            safe.append(Segment(ANSWER, refusal, 0, refusal=1, categories=SAFE))
         kind = "answer" if with_answer else "prompt"
         return [Example(f"own:unsafe_{kind}", lang, tuple(unsafe)), Example(f"own:declined_{kind}", lang, tuple(safe))]
 

