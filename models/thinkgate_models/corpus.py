@@ -32,6 +32,13 @@ CAPS = {
 OWN = {"unsafe_en": 1800, "prompt_en": 1200, "unsafe_zh": 700, "prompt_zh": 600, "benign_en": 1300, "benign_zh": 500, "domain_en": 1500, "domain_zh": 600}
 
 
+def prompt_label(row: Row) -> int | None:
+    """The label of a prompt; unknown for requests of STAR-1 that its safe answer did not refuse (many ask for help or facts)."""
+    if row["set"] == "star1" and not refuses(row["answer"]):
+        return None
+    return label(row, PROMPT)
+
+
 class Corpus:
     """The rows that may be learned from, and the means of making text from them."""
 
@@ -70,7 +77,8 @@ class Corpus:
     def _bad_prompts(self, lang: str) -> list[Row]:
         """Rows with a short harmful request."""
         sets = ("advbench_behaviors", "simplesafetytests", "star1", "aisafetylab_train_demo", "jade_prompts_zh", "jade_align_medium_zh", "cse_phishing")
-        return [row for row in self.rows if row["set"] in sets and language(row) == lang and label(row, PROMPT) == 1 and len(row["prompt"]) < 600]
+        short = (row for row in self.rows if row["set"] in sets and language(row) == lang and len(row["prompt"] or "") < 600)
+        return [row for row in short if prompt_label(row) == 1]
 
     def epoch(self, seed: int) -> list[Example]:
         """All examples of one epoch, shuffled."""
@@ -93,7 +101,7 @@ class Corpus:
     def real_example(self, row: Row, rng: random.Random) -> Example:
         """One row, at times without its prompt or its thinking."""
         lang = language(row)
-        prompt_risk = label(row, PROMPT)
+        prompt_risk = prompt_label(row)
         segments = []
         has_more = bool(row["thinking"] or row["answer"])
         if row["prompt"] and not (has_more and rng.random() < 0.25):
@@ -103,7 +111,7 @@ class Corpus:
             segments.append(Segment(PROMPT, text, prompt_risk, categories=categories(row, prompt_risk)))
         if row["thinking"]:
             risk = label(row, THINKING)
-            careful = None if risk is None else int(prompt_risk == 1 and risk == 0)
+            careful = None if risk is None else int(label(row, PROMPT) == 1 and risk == 0)
             text = augment.mask_policy(row["thinking"], rng) if row["set"] == "star1" else row["thinking"]
             segments.append(Segment(THINKING, text, risk, safety=careful, refusal=0, categories=categories(row, risk)))
         if row["answer"] and not (row["thinking"] and rng.random() < 0.4):
@@ -143,7 +151,8 @@ class Corpus:
         body = augment.aloud(row["answer"], lang, rng) if with_answer else []
         bad = augment.unsafe_thinking(request, lang, rng, self.fillers, body, sorted(harm or ()), given)
         good = augment.declined_thinking(request, lang, rng, self.fillers, given)
-        prompt = self.prompt(row["prompt"], 1, harm, lang, rng)
+        asked = prompt_label(row)
+        prompt = self.prompt(row["prompt"], asked, harm if asked else None, lang, rng)
         unsafe = [*prompt, Segment(THINKING, bad, 1, safety=0, refusal=0, categories=harm)]
         safe = [*prompt, Segment(THINKING, good, 0, safety=1, refusal=0, categories=SAFE)]
         if with_answer and rng.random() < 0.45:
@@ -152,7 +161,8 @@ class Corpus:
             refusal = rng.choice(self.refusals[lang] if rng.random() < 0.6 else PHRASES[lang].REFUSAL_ANSWERS)
             safe.append(Segment(ANSWER, refusal, 0, refusal=1, categories=SAFE))
         kind = "answer" if with_answer else "prompt"
-        return [Example(f"own:unsafe_{kind}", lang, tuple(unsafe)), Example(f"own:declined_{kind}", lang, tuple(safe))]
+        made = [Example(f"own:unsafe_{kind}", lang, tuple(unsafe)), Example(f"own:declined_{kind}", lang, tuple(safe))]
+        return made if asked else made[:1]
 
     def benign(self, ask: str, body: Sequence[str], answer: str | None, lang: str, rng: random.Random) -> Example:
         """Thinking that carries a harmless request through."""
@@ -163,7 +173,7 @@ class Corpus:
             segments.append(Segment(ANSWER, reply, 0, refusal=0, categories=SAFE))
         return Example("own:benign" if answer else "own:domain", lang, tuple(segments))
 
-    def prompt(self, text: str, risk: int, harm: Categories, lang: str, rng: random.Random) -> list[Segment]:
+    def prompt(self, text: str, risk: int | None, harm: Categories, lang: str, rng: random.Random) -> list[Segment]:
         """The prompt, which is absent at times."""
         if rng.random() < 0.25:
             return []
