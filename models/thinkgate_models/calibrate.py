@@ -21,6 +21,11 @@ RATES = {"fpr_1": 0.01, "fpr_0.1": 0.001}
 # The share of one benign domain that a threshold may flag, beside its share of all benign text.
 WORST_DOMAIN = {"fpr_1": 0.03, "fpr_0.1": 0.01}
 LEAST_DOMAIN = 40
+BENIGN_PROMPT_HEADS = (HEADS.index("safety_thinking"), HEADS.index("refusal"))
+# Heads that have seen no examples, or hardly any, never flag.
+SILENT_HEADS = ("child_safety", "cbrn")
+# Labelled after the answer: most of its "safe" thinking plans the harm and only the answer refuses. It chooses no threshold; it is measured all the same.
+LABELLED_BY_ANSWER = "selfjb_strongreject"
 
 
 def head_label(row: Row, channel: int, head: int) -> int | None:
@@ -88,16 +93,22 @@ def calibrated(logits: np.ndarray, calibration: Calibration, channel: int, head:
 
 
 def benign_values(scored: Sequence[Scored], calibration: Calibration, decision: Decision, channel: int, head: int) -> dict[str, np.ndarray]:
-    """By domain (set and language), the flag values of texts that are labelled safe."""
+    """By domain (set and language), the flag values of texts that are labelled safe.
+
+    Safety thinking and refusals belong to safe text; for their heads only texts on harmless prompts count.
+    """
     values: dict[str, list[float]] = defaultdict(list)
     for one in scored:
-        if channel in one.logits and label(one.row, channel) == 0:
+        wanted = label(one.row, channel) == 0 and (head not in BENIGN_PROMPT_HEADS or label(one.row, 0) == 0)
+        if wanted and channel in one.logits and one.row["set"] != LABELLED_BY_ANSWER:
             values[f"{one.row['set']}/{one.row['lang']}"].append(decision.flag_value(calibrated(one.logits[channel], calibration, channel, head)))
     return {domain: np.array(own) for domain, own in values.items()}
 
 
 def threshold(values: dict[str, np.ndarray], rate: str) -> float:
     """The rate over all benign text, each domain weighing by its size up to 300 texts, and a looser rate in every domain of some size."""
+    if not values:
+        return 1.0
     capped = [np.sort(own)[:: max(1, len(own) // 300)] for own in values.values()]
     least = threshold_at(np.concatenate(capped), RATES[rate])
     own = [threshold_at(one, WORST_DOMAIN[rate]) for one in values.values() if len(one) >= LEAST_DOMAIN]
@@ -110,8 +121,11 @@ def thresholds(scored: Sequence[Scored], calibration: Calibration, decision: Dec
     for channel, name in enumerate(CHANNELS):
         found[name] = {}
         for head, head_name in enumerate(HEADS):
+            if head_name in SILENT_HEADS:
+                found[name][head_name] = dict.fromkeys(RATES, 1.0)
+                continue
             values = benign_values(scored, calibration, decision, channel, head)
-            found[name][head_name] = {rate: math.ceil(threshold(values, rate) * 1e5) / 1e5 for rate in RATES}
+            found[name][head_name] = {rate: min(1.0, math.ceil(threshold(values, rate) * 1e5) / 1e5) for rate in RATES}
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import random
 import shutil
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 
 from . import calibrate, model
 from . import export as graph
@@ -83,6 +85,9 @@ def figures(dev: Sequence[Scored], held: Sequence[Scored], calibration: calibrat
     }
     benign = [one for one in [*dev, *held] if label(one.row, 0) != 1]
     found["benign_thinking"] = figure(benign, calibration, thresholds, 1, lambda row: label(row, 1) == 0)
+    found["dev_thinking_without_labels_by_answer"] = figure(
+        dev, calibration, thresholds, 1, lambda row: not (row["set"] == calibrate.LABELLED_BY_ANSWER and label(row, 1) == 0)
+    )
     found["leave_one_domain_out"] = {
         name: {domain: {"texts": count, "flagged": round(share, 4)} for domain, (count, share) in calibrate.leave_one_out([*dev, *held], calibration, DECISION, channel).items()}
         for channel, name in enumerate(CHANNELS)
@@ -90,7 +95,15 @@ def figures(dev: Sequence[Scored], held: Sequence[Scored], calibration: calibrat
     return found
 
 
-def export(data: Path, work: Path, out: Path, longest: int = 400, every: int = 1) -> None:
+def scores(trained: model.GateNet, tokenizer: Tokenizer, work: Path, rows: Sequence[Row], name: str, longest: int) -> list[Scored]:
+    """Scores of rows, kept in the work folder for as long as the weights stay the same."""
+    kept = work / f"scores-{name}-{longest}-{digest(work / 'model.pt')[:12]}.pkl"
+    if not kept.exists():
+        kept.write_bytes(pickle.dumps([one.logits for one in score(trained, tokenizer, rows, longest)]))
+    return [Scored(row, logits) for row, logits in zip(rows, pickle.loads(kept.read_bytes()))]
+
+
+def export(data: Path, work: Path, out: Path, longest: int = 400) -> None:
     """Write `model.onnx`, `tokenizer.json` and `manifest.json`; keep the figures of the network before quantising too."""
     torch.set_num_threads(2)
     out.mkdir(parents=True, exist_ok=True)
@@ -98,15 +111,15 @@ def export(data: Path, work: Path, out: Path, longest: int = 400, every: int = 1
     tokenizer = load_tokenizer(work / "tokenizer.json")
     shutil.copyfile(work / "tokenizer.json", out / "tokenizer.json")
     graph.export(trained, out / "model.onnx")
-    dev_rows = list(read_rows(data / "dev.jsonl.gz"))[::every]
-    held_rows = [row for row in permissive_rows(data) if is_held_out(row)][::every]
+    dev_rows = list(read_rows(data / "dev.jsonl.gz"))
+    held_rows = [row for row in permissive_rows(data) if is_held_out(row)]
     shipped = model.shipped(trained)
-    dev, held = (score(shipped, tokenizer, rows, longest) for rows in (dev_rows, held_rows))
+    dev, held = (scores(shipped, tokenizer, work, rows, name, longest) for rows, name in ((dev_rows, "dev"), (held_rows, "held")))
     calibration = calibrate.calibrate(dev, DECISION.burn_in_tokens)
     thresholds = calibrate.thresholds([*dev, *held], calibration, DECISION)
     found = figures(dev, held, calibration, thresholds)
-    some = [row for row in dev_rows if row["label_thinking"] or language(row) == "zh"] + dev_rows[:600]
-    before, after = score(trained, tokenizer, some, longest), score(shipped, tokenizer, some, longest)
+    some = [row for row in dev_rows if row["label_thinking"]] + dev_rows[::12]
+    before, after = (scores(network, tokenizer, work, some, name, longest) for network, name in ((trained, "some-float32"), (shipped, "some-shipped")))
     found["quantisation"] = {
         name: {
             kind: round(auroc(*values(scored, calibration, channel, lambda row: True)[::2]), 4) for kind, scored in (("float32", before), ("shipped", after))
@@ -243,6 +256,7 @@ def card(data: Path, work: Path, out: Path) -> None:
     ]
     for channel in reversed(CHANNELS):
         parts += [f"### dev, {channel}", table(head, group_rows(found["dev"][channel]))]
+    parts += [NOISE.format(**{key.replace("_at_1", ""): value for key, value in found["dev_thinking_without_labels_by_answer"].items()})]
     parts += ["### Unsafe thinking of each set against all safe thinking of dev", table(head, group_rows(found["thinking_against_all_safe"]))]
     for channel in reversed(CHANNELS):
         parts += [f"### Held-out rows of the training sets, {channel}", table(head, group_rows(found["held_out_train"][channel]))]
@@ -270,13 +284,17 @@ def card(data: Path, work: Path, out: Path) -> None:
     (out / "SHA256SUMS").write_text("".join(f"{digest(out / name)}  {name}\n" for name in names))
 
 
+NOISE = """The labels of `selfjb_strongreject` follow the whole trace. Read one by one, most of its 34 "safe" thinkings plan what was asked and only the
+answer refuses, so its own AUROC says little. Without these 34 (and with nothing else left out) dev's thinking has AUROC {auroc} and {recall:.1%} of the unsafe texts found at 1 %. They choose no
+threshold and stay in every table."""
+
 LIMITS = """Besides:
 
 * All real *unsafe thinking* at hand may only be measured, so the model has learned unsafe thinking from text of our own making alone. Real traces differ.
 * There is no Chinese thinking in the data; what it does on Chinese thinking is not measured.
 * dev has 324 safe traces, so a rate of 0.1 % cannot be shown on it; the column stands for "above the highest safe score" there.
 * Short offensive posts without marked words (`cold_zh`, `diasafety`) are near chance.
-* `child_safety` has no examples at all and its head says nothing; `cbrn` has four rows. Categories are hints, not verdicts.
+* `child_safety` has no examples at all and `cbrn` four rows: their heads say nothing and their thresholds are 1. The other categories are hints, not verdicts.
 * It sees tone and topic, not truth: wrong facts, subtle persuasion and code that does harm quietly pass.
 * A text in a language other than English and Chinese is read only as far as its words resemble theirs."""
 
