@@ -26,7 +26,9 @@ from .train import training_rows
 
 NAME = "thinkgate-default"
 VERSION = "1"
-DECISION = Decision(pool="mean", burn_in_tokens=32, consecutive=2)
+DECISION = Decision(pool="last", burn_in_tokens=0, consecutive=2)
+# Tokens at a channel's start that calibration leaves out.
+UNSETTLED = 16
 Where = Callable[[Row], bool]
 
 
@@ -115,16 +117,22 @@ def export(data: Path, work: Path, out: Path, longest: int = 400) -> None:
     held_rows = [row for row in permissive_rows(data) if is_held_out(row)]
     shipped = model.shipped(trained)
     dev, held = (scores(shipped, tokenizer, work, rows, name, longest) for rows, name in ((dev_rows, "dev"), (held_rows, "held")))
-    calibration = calibrate.calibrate(dev, DECISION.burn_in_tokens)
+    calibration = calibrate.calibrate(dev, UNSETTLED)
     thresholds = calibrate.thresholds([*dev, *held], calibration, DECISION)
     found = figures(dev, held, calibration, thresholds)
-    some = [row for row in dev_rows if row["label_thinking"]] + dev_rows[::12]
+    some = [row for row in dev_rows if row["label_thinking"]][::4] + dev_rows[::40]
     before, after = (scores(network, tokenizer, work, some, name, longest) for network, name in ((trained, "some-float32"), (shipped, "some-shipped")))
     found["quantisation"] = {
         name: {
             kind: round(auroc(*values(scored, calibration, channel, lambda row: True)[::2]), 4) for kind, scored in (("float32", before), ("shipped", after))
         }
         for channel, name in enumerate(CHANNELS)
+    }
+    harmless = [row for row in [*dev_rows, *held_rows] if label(row, 0) == 0 and label(row, 1) == 0][::2]
+    long = scores(shipped, tokenizer, work, harmless, "long", 2000)
+    found["long_benign_thinking"] = {
+        "tokens": int(sum(len(one.logits[1]) for one in long)),
+        **(figure(long, calibration, thresholds, 1, lambda row: True) or {}),
     }
     manifest = {
         "schema": 1,
@@ -260,12 +268,13 @@ def card(data: Path, work: Path, out: Path) -> None:
     parts += ["### Unsafe thinking of each set against all safe thinking of dev", table(head, group_rows(found["thinking_against_all_safe"]))]
     for channel in reversed(CHANNELS):
         parts += [f"### Held-out rows of the training sets, {channel}", table(head, group_rows(found["held_out_train"][channel]))]
-    benign = found["benign_thinking"]
+    benign, long = found["benign_thinking"], found["long_benign_thinking"]
     parts += [
         "### Benign text",
         f"Safe thinking on prompts that are not harmful (dev and held-out rows): {benign['safe']} texts, {percent(benign['fpr_shipped_fpr_1'])} flagged by the shipped 1 % threshold, "
         f"{percent(benign['fpr_shipped_fpr_0.1'])} by the 0.1 % one. These texts took part in choosing the thresholds. The next table did without: for each domain "
         "of safe text the threshold was chosen anew on the others.",
+        f"Half of these texts again, read up to 2,000 tokens ({long['tokens']:,} tokens of thinking in {long['safe']} texts): {percent(long['fpr_shipped_fpr_1'])} flagged by the 1 % threshold.",
         table(
             ["channel", "domain", "texts", "flagged by the 1 % threshold of the others"],
             [[name, f"`{domain}`", own["texts"], percent(own["flagged"])] for name in reversed(CHANNELS) for domain, own in found["leave_one_domain_out"][name].items()],
@@ -304,8 +313,8 @@ stream; {size} MB in all.
 
 * **Input**: text of a prompt, a model's thinking and its answer, in this order through one state; each may be absent.
 * **Output** at every token, of the channel being read: {heads}.
-* **Decision**: the running value of a channel pools the calibrated probabilities of its tokens (`{pool}`, the first {burn_in_tokens} tokens left out as soon as there are others) and flags after
-  {consecutive} chunks of eight tokens at or above the threshold.
+* **Decision**: the running value of a channel pools the calibrated probabilities of its tokens (`{pool}`, burn-in {burn_in_tokens}; the network averages by itself) and flags after
+  {consecutive} chunks of eight tokens in a row at or above the threshold.
 * **Calibration**: scale and bias a head and channel, fitted on dev with both classes weighing the same; a probability is *not* a share in real traffic, where harm is rarer.
 * **Thresholds**: `fpr_1` and `fpr_0.1` are flagged shares of benign text (dev and held-out rows), raised where a single domain of 40 texts or more would have more than 3 % or 1 % flagged.
 * **Meant for**: watching streams and ranking them for a closer look, beside rules. **Not meant for**: deciding about people, or blocking by itself."""
