@@ -254,7 +254,7 @@ def card(data: Path, work: Path, out: Path) -> None:
             **decision,
         ),
         "## How it was trained",
-        TRAINING.format(epochs=len(training["log"]), minutes=last["minutes"], tokens=round(sum(one["tokens"] for one in training["log"]) / 1e6, 1), seed=training["seed"]),
+        TRAINING.format(epochs=len(training["log"]), minutes=last["minutes"], tokens=round(sum(one["tokens"] * one["done"] for one in training["log"]) / 1e6, 1), seed=training["seed"]),
         "### Hand check of the synthetic text",
         HAND_CHECK,
         "## Figures",
@@ -293,16 +293,19 @@ def card(data: Path, work: Path, out: Path) -> None:
     (out / "SHA256SUMS").write_text("".join(f"{digest(out / name)}  {name}\n" for name in names))
 
 
-NOISE = """The labels of `selfjb_strongreject` follow the whole trace. Read one by one, most of its 34 "safe" thinkings plan what was asked and only the
-answer refuses, so its own AUROC says little. Without these 34 (and with nothing else left out) dev's thinking has AUROC {auroc} and {recall:.1%} of the unsafe texts found at 1 %. They choose no
+NOISE = """The labels of `selfjb_strongreject` follow the whole trace. Of the ten of its 34 "safe" thinkings that score highest, seven plan what was asked as far as they go and only the
+answer refuses (beginnings and ends were read), so its own AUROC and the share found at 1 % of all safe thinking say little. Without these 34 (and with nothing else left out) dev's thinking has AUROC {auroc} and {recall:.1%} of the unsafe texts found at 1 %. They choose no
 threshold and stay in every table."""
 
 LIMITS = """Besides:
 
 * All real *unsafe thinking* at hand may only be measured, so the model has learned unsafe thinking from text of our own making alone. Real traces differ.
 * There is no Chinese thinking in the data; what it does on Chinese thinking is not measured.
-* dev has 324 safe traces, so a rate of 0.1 % cannot be shown on it; the column stands for "above the highest safe score" there.
-* Short offensive posts without marked words (`cold_zh`, `diasafety`) are near chance.
+* dev has 324 safe traces, so a rate of 0.1 % cannot be shown on it; the column stands for "above the highest safe score" there, and in every group with fewer than 1,000 safe texts.
+* Short remarks whose harm lies in tone or context (`diasafety`, `saferlhf_2k`) are little better than chance, and hardly any is found at the shipped thresholds; offensive Chinese
+  posts (`cold_zh`) are ranked better than chance but not found at them either.
+* Requests and thinking that are risky but handled with care are where false alarms come from: on `wj_qwen3_32b_safe_cot` (adversarial prompts) a threshold chosen without
+  that set flags far more than its nominal 1 % (see "Benign text"). Medicine, law and biology are represented by our own templates only; no real traffic of these domains was measured.
 * `child_safety` has no examples at all and `cbrn` four rows: their heads say nothing and their thresholds are 1. The other categories are hints, not verdicts.
 * It sees tone and topic, not truth: wrong facts, subtle persuasion and code that does harm quietly pass.
 * A text in a language other than English and Chinese is read only as far as its words resemble theirs."""
@@ -316,15 +319,17 @@ stream; {size} MB in all.
 * **Decision**: the running value of a channel pools the calibrated probabilities of its tokens (`{pool}`, burn-in {burn_in_tokens}; the network averages by itself) and flags after
   {consecutive} chunks of eight tokens in a row at or above the threshold.
 * **Calibration**: scale and bias a head and channel, fitted on dev with both classes weighing the same; a probability is *not* a share in real traffic, where harm is rarer.
-* **Thresholds**: `fpr_1` and `fpr_0.1` are flagged shares of benign text (dev and held-out rows), raised where a single domain of 40 texts or more would have more than 3 % or 1 % flagged.
+* **Thresholds**: `fpr_1` and `fpr_0.1` are flagged shares of benign text (dev and held-out rows), raised where a single domain of 40 texts or more would have more than 5 % or 1 % flagged.
+* **Speed**: 7.6 µs a token for the network alone, in batches of 16 streams on one thread of a busy shared core with ONNX Runtime 1.31.
 * **Meant for**: watching streams and ranking them for a closer look, beside rules. **Not meant for**: deciding about people, or blocking by itself."""
 
-TRAINING = """{epochs} epochs ({minutes} minutes on two shared CPU cores, {tokens} million tokens, seed {seed}); AdamW, cosine rate, dropout 0.15. Every epoch reads real rows
+TRAINING = """{tokens} million tokens in {epochs} epochs, the last one cut short ({minutes} minutes on two CPU cores shared with other work; seed {seed}); AdamW, cosine rate, dropout 0.15. Every epoch reads real rows
 (large one-sided sets capped) and text of our own made anew: unsafe answers said as thinking, plans in phrases that name and never instruct, each with a twin in the same
 style that declines; harmless answers said as thinking; and harmless requests of medicine, security, law, chemistry, biology, fiction, politics and everyday words that only sound
 dangerous. Prompts are absent one time in four, some are spelled in disguise, texts are cut at random. The loss is at every position and weighs
-the first 40 tokens of a channel less. The word "policy" and the opening "Okay" of STAR-1 are exchanged at random; its requests that were not refused have no prompt label."""
+the first 40 tokens of a channel less. The word "policy" and the opening "Okay" of STAR-1 are exchanged at random; its requests that were not refused have no prompt label.
+The vocabulary of this version was made from an earlier mix of the same rows and phrases."""
 
 FIGURES = """Measured on the shipped weights (int8 embedding), every channel read up to 400 tokens, each exchange through one state with its prompt where it has one.
 AUROC is of the pooled risk at the end of the text; `found at 1 %` is the share of unsafe texts flagged (with the two chunks in a row) at the threshold that 1 % of
-the same group's safe texts reach; `found at the shipped 1 %` uses the threshold in the manifest."""
+the same group's safe texts reach. How probabilities are pooled was chosen on dev too (AUROC of thinking between 0.922 and 0.939 over mean, exponential mean and last value); `found at the shipped 1 %` uses the threshold in the manifest."""

@@ -97,7 +97,7 @@ def train(data: Path, out: Path, epochs: int, seed: int, minutes: float, shape_o
             total, count = total + loss.item(), count + 1
             if progress >= 1.0:
                 break
-        entry = {"epoch": epoch, "loss": round(total / count, 4), "minutes": round((time.monotonic() - started) / 60, 1), "tokens": sum(len(row[0]) for row in rows)}
+        entry = {"epoch": epoch, "loss": round(total / count, 4), "minutes": round((time.monotonic() - started) / 60, 1), "tokens": sum(len(row[0]) for row in rows), "done": round(count / len(done), 3)}
         log.append(entry)
         print(json.dumps(entry), flush=True)
         save(model, out / "model.pt")
