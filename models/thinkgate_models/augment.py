@@ -237,7 +237,7 @@ def domain_request(lang: str, domain: str, rng: random.Random) -> tuple[str, lis
     """A harmless request of a sensitive domain and sentences of an honest answer to it."""
     asks, *slots, facts = PHRASES[lang].BENIGN_DOMAINS[domain]
     ask = rng.choice(asks)
-    for name, values in zip("abcdefg", slots):
+    for name, values in zip("abcdefg", slots, strict=False):
         ask = ask.replace("{" + name + "}", rng.choice(values))
     if lang == "en":
         lead = rng.choice(["How do I ", "Can you help me ", "I need to ", "Please ", "How can I best ", "I want to ", ""])

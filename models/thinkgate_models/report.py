@@ -102,7 +102,7 @@ def scores(trained: model.GateNet, tokenizer: Tokenizer, work: Path, rows: Seque
     kept = work / f"scores-{name}-{longest}-{digest(work / 'model.pt')[:12]}.pkl"
     if not kept.exists():
         kept.write_bytes(pickle.dumps([one.logits for one in score(trained, tokenizer, rows, longest)]))
-    return [Scored(row, logits) for row, logits in zip(rows, pickle.loads(kept.read_bytes()))]
+    return [Scored(row, logits) for row, logits in zip(rows, pickle.loads(kept.read_bytes()), strict=True)]
 
 
 def export(data: Path, work: Path, out: Path, longest: int = 400) -> None:

@@ -31,7 +31,7 @@ def score(model: GateNet, tokenizer: Tokenizer, rows: Sequence[Row], longest: in
     encoded = encode_all(tokenizer, [text for _, _, text in texts])
     ids: list[list[int]] = [[] for _ in rows]
     marks: list[list[int]] = [[] for _ in rows]
-    for (number, channel, _), piece in zip(texts, encoded):
+    for (number, channel, _), piece in zip(texts, encoded, strict=True):
         ids[number] += piece[:longest]
         marks[number] += [channel] * len(piece[:longest])
     found: list[Scored | None] = [None] * len(rows)
