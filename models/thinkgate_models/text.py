@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-CJK = r"[\u3400-\u9fff\uf900-\ufaff]"
+# The characters themselves, not escapes: regular expression engines differ in what escapes they know.
+CJK = "[\u3400-\u9fff\uf900-\ufaff]"
 UNKNOWN = "[UNK]"
 
 
