@@ -1,0 +1,1 @@
+"""Training of the classifier that thinkgate ships: data, augmentation, model, export, card."""

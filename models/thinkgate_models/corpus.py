@@ -1,0 +1,181 @@
+"""What one epoch reads: real rows and our own text, in fixed shares, made anew for each epoch from its seed."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from . import augment
+from .augment import PHRASES, Frame
+from .data import Categories, Example, Row, Segment, categories, label, language, refuses
+
+PROMPT, THINKING, ANSWER = 0, 1, 2
+SAFE: frozenset[str] = frozenset()
+
+# The most rows of a set that one epoch reads; sets that are not named are read whole.
+CAPS = {
+    "diasafety": 500,
+    "cold_zh": 1200,
+    "cse_threat_intel_benign": 350,
+    "cse_prompt_injection": 350,
+    "cse_interpreter": 250,
+    "cse_phishing": 150,
+    "cse_frr_benign": 250,
+    "jade_prompts_zh": 700,
+    "inthewild_jailbreaks": 350,
+    "arenahard_o3mini": 400,
+    "arenahard_sky_t1": 400,
+    "cvalues_prompts_zh": 0,
+}
+# Pieces of our own text an epoch; an unsafe one and its declined twin count as one.
+OWN = {"unsafe_en": 1800, "prompt_en": 1200, "unsafe_zh": 700, "prompt_zh": 600, "benign_en": 1300, "benign_zh": 500, "domain_en": 1500, "domain_zh": 600}
+
+
+def prompt_label(row: Row) -> int | None:
+    """The label of a prompt; unknown for requests of STAR-1 that its safe answer did not refuse (many ask for help or facts)."""
+    if row["set"] == "star1" and not refuses(row["answer"]):
+        return None
+    return label(row, PROMPT)
+
+
+class Corpus:
+    """The rows that may be learned from, and the means of making text from them."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = list(rows)
+        self.by_set: dict[str, list[Row]] = defaultdict(list)
+        for row in self.rows:
+            self.by_set[row["set"]].append(row)
+        real = [row["thinking"] for row in self.rows if row["thinking"] and row["set"] != "star1"]
+        counts = Counter(word.lower() for row in self.rows for word in augment._WORD.findall((row["thinking"] or "") + " " + (row["answer"] or "")))
+        self.fillers = augment.harvest_fillers(real, {word for word, _ in counts.most_common(700)})
+        self.openings = {row["id"]: augment.first_sentence(row["thinking"]) for row in self.by_set["star1"]}
+        self.bad_answers = {lang: self._answers(lang, 1) for lang in ("en", "zh")}
+        self.good_answers = {lang: self._answers(lang, 0) for lang in ("en", "zh")}
+        self.refusals = {lang: self._refusals(lang) for lang in ("en", "zh")}
+        self.bad_prompts = {lang: self._bad_prompts(lang) for lang in ("en", "zh")}
+
+    def _answers(self, lang: str, risk: int) -> list[Row]:
+        """Rows with a prompt whose answer has the label; safe ones only where the prompt is harmless too."""
+        return [
+            row
+            for row in self.rows
+            if row["prompt"]
+            and row["answer"]
+            and language(row) == lang
+            and label(row, ANSWER) == risk
+            and row["set"] not in ("diasafety",)
+            and (risk == 1 or label(row, PROMPT) == 0)
+        ]
+
+    def _refusals(self, lang: str) -> list[str]:
+        """Answers that refuse a harmful request."""
+        safe = (row for row in self.rows if row["answer"] and language(row) == lang and label(row, PROMPT) == 1 and label(row, ANSWER) == 0)
+        return [row["answer"] for row in safe if refuses(row["answer"])]
+
+    def _bad_prompts(self, lang: str) -> list[Row]:
+        """Rows with a short harmful request."""
+        sets = ("advbench_behaviors", "simplesafetytests", "star1", "aisafetylab_train_demo", "jade_prompts_zh", "jade_align_medium_zh", "cse_phishing")
+        short = (row for row in self.rows if row["set"] in sets and language(row) == lang and len(row["prompt"] or "") < 600)
+        return [row for row in short if prompt_label(row) == 1]
+
+    def epoch(self, seed: int) -> list[Example]:
+        """All examples of one epoch, shuffled."""
+        rng = random.Random(seed)
+        examples = self.real(rng) + self.own(rng)
+        rng.shuffle(examples)
+        return examples
+
+    # === Real rows ===
+
+    def real(self, rng: random.Random) -> list[Example]:
+        """Rows as they are, with shortcuts masked, prompts dropped at times and some spelling disguised."""
+        examples = []
+        for name, rows in sorted(self.by_set.items()):
+            chosen = rows if len(rows) <= CAPS.get(name, len(rows)) else rng.sample(rows, CAPS[name])
+            copies = 2 if name == "jade_align_medium_zh" else 1
+            examples += [self.real_example(row, rng) for row in chosen for _ in range(copies)]
+        return [example for example in examples if example.segments]
+
+    def real_example(self, row: Row, rng: random.Random) -> Example:
+        """One row, at times without its prompt or its thinking."""
+        lang = language(row)
+        prompt_risk = prompt_label(row)
+        segments = []
+        has_more = bool(row["thinking"] or row["answer"])
+        if row["prompt"] and not (has_more and rng.random() < 0.25):
+            text = row["prompt"]
+            if rng.random() < 0.05:
+                text = augment.disguise(text, lang, rng)
+            segments.append(Segment(PROMPT, text, prompt_risk, categories=categories(row, prompt_risk)))
+        if row["thinking"]:
+            risk = label(row, THINKING)
+            careful = None if risk is None else int(label(row, PROMPT) == 1 and risk == 0)
+            text = augment.mask_policy(row["thinking"], rng) if row["set"] == "star1" else row["thinking"]
+            segments.append(Segment(THINKING, text, risk, safety=careful, refusal=0, categories=categories(row, risk)))
+        if row["answer"] and not (row["thinking"] and rng.random() < 0.4):
+            risk = label(row, ANSWER)
+            said = refuses(row["answer"]) if risk == 0 else (0 if risk == 1 else None)
+            segments.append(Segment(ANSWER, row["answer"], risk, safety=0 if risk == 1 else None, refusal=said, categories=categories(row, risk)))
+        return Example(f"real:{row['set']}", lang, tuple(segments))
+
+    # === Our own text ===
+
+    def own(self, rng: random.Random) -> list[Example]:
+        """Synthetic thinking: harmful, declined and harmless, in both languages."""
+        examples: list[Example] = []
+        for lang in ("en", "zh"):
+            for row in rng.choices(self.bad_answers[lang], k=OWN[f"unsafe_{lang}"]):
+                examples += self.twins(row, lang, rng, with_answer=True)
+            for row in rng.choices(self.bad_prompts[lang], k=OWN[f"prompt_{lang}"]):
+                examples += self.twins(row, lang, rng, with_answer=False)
+            for row in rng.choices(self.good_answers[lang], k=OWN[f"benign_{lang}"]):
+                examples.append(self.benign(row["prompt"], augment.aloud(row["answer"], lang, rng), row["answer"], lang, rng))
+            domains = sorted(PHRASES[lang].BENIGN_DOMAINS)
+            for _ in range(OWN[f"domain_{lang}"]):
+                ask, facts = augment.domain_request(lang, rng.choice(domains), rng)
+                examples.append(self.benign(ask, facts, None, lang, rng))
+        return examples
+
+    def request(self, row: Row, lang: str, rng: random.Random) -> Frame:
+        """The request of a row; of a jailbreak its goal, where the source names it."""
+        goal = (row.get("extra") or {}).get("goal") if isinstance(row.get("extra"), dict) else None
+        return augment.frame(goal or row["prompt"], lang, rng)
+
+    def twins(self, row: Row, lang: str, rng: random.Random, *, with_answer: bool) -> list[Example]:
+        """Thinking that complies with a harmful request, and thinking in the same style that declines it."""
+        request = self.request(row, lang, rng)
+        given = self.openings.get(row["id"])
+        harm = categories(row, 1)
+        body = augment.aloud(row["answer"], lang, rng) if with_answer else []
+        bad = augment.unsafe_thinking(request, lang, rng, self.fillers, body, sorted(harm or ()), given)
+        good = augment.declined_thinking(request, lang, rng, self.fillers, given)
+        asked = prompt_label(row)
+        prompt = self.prompt(row["prompt"], asked, harm if asked else None, lang, rng)
+        unsafe = [*prompt, Segment(THINKING, bad, 1, safety=0, refusal=0, categories=harm)]
+        safe = [*prompt, Segment(THINKING, good, 0, safety=1, refusal=0, categories=SAFE)]
+        if with_answer and rng.random() < 0.45:
+            unsafe.append(Segment(ANSWER, row["answer"], 1, safety=0, refusal=0, categories=harm))
+        if rng.random() < 0.3:
+            refusal = rng.choice(self.refusals[lang] if rng.random() < 0.6 else PHRASES[lang].REFUSAL_ANSWERS)
+            safe.append(Segment(ANSWER, refusal, 0, refusal=1, categories=SAFE))
+        kind = "answer" if with_answer else "prompt"
+        made = [Example(f"own:unsafe_{kind}", lang, tuple(unsafe)), Example(f"own:declined_{kind}", lang, tuple(safe))]
+        return made if asked else made[:1]
+
+    def benign(self, ask: str, body: Sequence[str], answer: str | None, lang: str, rng: random.Random) -> Example:
+        """Thinking that carries a harmless request through."""
+        thinking = augment.benign_thinking(augment.frame(ask, lang, rng), lang, rng, self.fillers, body)
+        segments = [*self.prompt(ask, 0, SAFE, lang, rng), Segment(THINKING, thinking, 0, safety=0, refusal=0, categories=SAFE)]
+        if rng.random() < 0.2:
+            reply = answer or " ".join(body)
+            segments.append(Segment(ANSWER, reply, 0, refusal=0, categories=SAFE))
+        return Example("own:benign" if answer else "own:domain", lang, tuple(segments))
+
+    def prompt(self, text: str, risk: int | None, harm: Categories, lang: str, rng: random.Random) -> list[Segment]:
+        """The prompt, which is absent at times."""
+        if rng.random() < 0.25:
+            return []
+        shown = augment.disguise(text, lang, rng) if rng.random() < 0.05 else text
+        return [Segment(PROMPT, shown, risk, categories=harm)]

@@ -1,0 +1,145 @@
+"""The network as an ONNX graph of plain operators: eight unrolled steps a call, an int8 embedding, a carried state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from .model import WEIGHT_FLOOR, GateNet, quantise_embedding
+
+STEPS = 8
+OPSET = 17
+
+
+class Graph:
+    """Nodes and constants as they are added."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self.count = 0
+
+    def constant(self, value: np.ndarray, name: str) -> str:
+        """Add a constant."""
+        self.constants.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
+        return name
+
+    def add(self, operator: str, *inputs: str, name: str | None = None, **attributes: object) -> str:
+        """Add a node with one output."""
+        self.count += 1
+        output = name or f"{operator.lower()}_{self.count}"
+        self.nodes.append(helper.make_node(operator, list(inputs), [output], name=f"n{self.count}", **attributes))
+        return output
+
+
+def build(model: GateNet) -> onnx.ModelProto:
+    """The graph of a trained network."""
+    shape = model.shape
+    weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
+    table, scale = quantise_embedding(model.embedding.weight.detach())
+    graph = Graph()
+
+    def number(value: float, name: str) -> str:
+        return graph.constant(np.array(value, dtype=np.float32), name)
+
+    def linear(value: str, name: str, weight: np.ndarray, bias: np.ndarray) -> str:
+        product = graph.add("MatMul", value, graph.constant(weight.T.astype(np.float32), f"{name}_weight"))
+        return graph.add("Add", product, graph.constant(bias.astype(np.float32), f"{name}_bias"))
+
+    one, floor = number(1.0, "one"), number(WEIGHT_FLOOR, "weight_floor")
+    axis_1, axis_2 = (graph.constant(np.array([axis], dtype=np.int64), f"axis_{axis}") for axis in (1, 2))
+
+    def part(value: str, start: int, end: int, axis: str, name: str) -> str:
+        bounds = [graph.constant(np.array([bound], dtype=np.int64), f"{name}_{side}") for side, bound in (("from", start), ("to", end))]
+        return graph.add("Slice", value, *bounds, axis)
+
+    # x = dequantised embedding + channel mark, [B, 8, E]
+    rows = graph.add("Cast", graph.add("Gather", graph.constant(table.numpy(), "embedding"), "tokens", axis=0), to=TensorProto.FLOAT)
+    scales = graph.add("Gather", graph.constant(scale.numpy().astype(np.float32), "embedding_scale"), "tokens", axis=0)
+    mark = graph.add("Gather", graph.constant(weights["channel.weight"], "channel_mark"), "channel", axis=0)
+    x = graph.add("Add", graph.add("Mul", rows, scales), mark)
+
+    # The GRU, step by step; a masked step keeps h as it is.
+    hidden, pooled = shape.hidden, shape.pooled
+    inward = linear(x, "gru_in", weights["gru.weight_ih_l0"], weights["gru.bias_ih_l0"])
+    mask = graph.add("Unsqueeze", "mask", axis_2)
+    recurrent = graph.constant(weights["gru.weight_hh_l0"].T.astype(np.float32), "gru_hidden_weight")
+    recurrent_bias = graph.constant(weights["gru.bias_hh_l0"], "gru_hidden_bias")
+    h = part("state", 0, hidden, axis_1, "state_hidden")
+    outputs = []
+    for step in range(STEPS):
+        index = graph.constant(np.array(step, dtype=np.int64), f"step_{step}")
+        given = graph.add("Gather", inward, index, axis=1)
+        kept = graph.add("Add", graph.add("MatMul", h, recurrent), recurrent_bias)
+        gates_in, gates_h = (part(value, 0, 2 * hidden, axis_1, f"{side}_gates_{step}") for side, value in (("in", given), ("h", kept)))
+        new_in, new_h = (part(value, 2 * hidden, 3 * hidden, axis_1, f"{side}_new_{step}") for side, value in (("in", given), ("h", kept)))
+        gates = graph.add("Sigmoid", graph.add("Add", gates_in, gates_h))
+        reset, update = part(gates, 0, hidden, axis_1, f"reset_{step}"), part(gates, hidden, 2 * hidden, axis_1, f"update_{step}")
+        new = graph.add("Tanh", graph.add("Add", new_in, graph.add("Mul", reset, new_h)))
+        change = graph.add("Mul", graph.add("Sub", one, update), graph.add("Sub", new, h))
+        h = graph.add("Add", h, graph.add("Mul", graph.add("Gather", mask, index, axis=1), change))
+        outputs.append(graph.add("Unsqueeze", h, axis_1))
+    hs = graph.add("Concat", *outputs, axis=1)
+
+    # Gated means of each channel; a lower triangle sums the steps.
+    seen = graph.add("Concat", x, hs, axis=2)
+    said = graph.add("Tanh", linear(seen, "pool", weights["pool.weight"], weights["pool.bias"]))
+    weight = graph.add("Mul", graph.add("Sigmoid", linear(seen, "gate", weights["gate.weight"], weights["gate.bias"])), mask)
+    eye = graph.constant(np.eye(shape.channels, dtype=np.float32), "channel_is")
+    share = graph.add("Mul", graph.add("Gather", eye, "channel", axis=0), weight)
+    triangle = graph.constant(np.tril(np.ones((STEPS, STEPS), dtype=np.float32)), "triangle")
+    sums_before = graph.add("Unsqueeze", part("state", hidden, hidden + shape.channels * pooled, axis_1, "state_sums"), axis_1)
+    weights_before = graph.add("Unsqueeze", part("state", hidden + shape.channels * pooled, shape.state, axis_1, "state_weights"), axis_1)
+    shares = [part(share, channel, channel + 1, axis_2, f"share_{channel}") for channel in range(shape.channels)]
+    added = graph.add("Concat", *[graph.add("Mul", value, said) for value in shares], axis=2)
+    sums = graph.add("Add", graph.add("MatMul", triangle, added), sums_before)
+    total = graph.add("Add", graph.add("MatMul", triangle, share), weights_before)
+    divisor = graph.add("Add", total, floor)
+    means = [
+        graph.add(
+            "Div",
+            part(sums, channel * pooled, (channel + 1) * pooled, axis_2, f"sum_{channel}"),
+            part(divisor, channel, channel + 1, axis_2, f"divisor_{channel}"),
+        )
+        for channel in range(shape.channels)
+    ]
+
+    # The heads.
+    mixed = linear(graph.add("Concat", hs, *means, axis=2), "mix", weights["mix.weight"], weights["mix.bias"])
+    by_channel = graph.add("Gather", graph.constant(weights["mix_channel.weight"], "mix_channel"), "channel", axis=0)
+    relu = graph.add("Relu", graph.add("Add", mixed, by_channel))
+    product = graph.add("MatMul", relu, graph.constant(weights["out.weight"].T.astype(np.float32), "out_weight"))
+    graph.add("Add", product, graph.constant(weights["out.bias"], "out_bias"), name="logits")
+    final = graph.constant(np.array(STEPS - 1, dtype=np.int64), "last_step")
+    graph.add("Concat", h, graph.add("Gather", sums, final, axis=1), graph.add("Gather", total, final, axis=1), name="state_out", axis=1)
+
+    def described(name: str, kind: int, size: int) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, kind, ["B", size])
+
+    proto = helper.make_graph(
+        graph.nodes,
+        "thinkgate_default",
+        [
+            described("tokens", TensorProto.INT64, STEPS),
+            described("channel", TensorProto.INT64, STEPS),
+            described("mask", TensorProto.FLOAT, STEPS),
+            described("state", TensorProto.FLOAT, shape.state),
+        ],
+        [
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", STEPS, shape.heads]),
+            described("state_out", TensorProto.FLOAT, shape.state),
+        ],
+        graph.constants,
+    )
+    exported = helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="thinkgate_models")
+    exported.ir_version = 8
+    onnx.checker.check_model(exported, full_check=True)
+    return exported
+
+
+def export(model: GateNet, path: Path) -> None:
+    """Write the graph."""
+    onnx.save(build(model), str(path))

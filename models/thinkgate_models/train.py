@@ -1,0 +1,107 @@
+"""Preparing (tokenizer, first embeddings) and training."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import batches as batching
+from .corpus import Corpus
+from .data import HEADS, Row, is_held_out, permissive_rows
+from .embeddings import first_embedding
+from .model import GateNet, Shape, save
+from .text import load_tokenizer, normalise, train_tokenizer
+
+VOCABULARY = 16_000
+# The heads learn at every fourth position, which ones changes from batch to batch.
+STRIDE = 4
+BATCH_TOKENS = 14_000
+HEAD_WEIGHTS = torch.tensor([1.0, 0.4, 0.3] + [0.1] * (len(HEADS) - 3))
+
+
+def training_rows(data: Path) -> list[Row]:
+    """Permissive rows less the held-out ones."""
+    return [row for row in permissive_rows(data) if not is_held_out(row)]
+
+
+def vocabulary_texts(rows: list[Row]) -> Iterator[str]:
+    """Text for the vocabulary: every row, long ones cut, Chinese twice, and one epoch of our own."""
+    for row in rows:
+        for text in (row["prompt"], row["thinking"], row["answer"]):
+            if text:
+                yield normalise(text[:4000])
+                if row["lang"] == "zh":
+                    yield normalise(text[:4000])
+    for example in Corpus(rows).own(random.Random(0)):
+        for segment in example.segments:
+            yield normalise(segment.text[:2000])
+
+
+def prepare(data: Path, out: Path) -> None:
+    """Write `tokenizer.json`, and with the sentence encoder installed the first embeddings too."""
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer = train_tokenizer(vocabulary_texts(training_rows(data)), VOCABULARY)
+    tokenizer.save(str(out / "tokenizer.json"), pretty=False)
+    table = first_embedding(tokenizer, Shape(0).embedding, seed=0)
+    if table is not None:
+        np.save(out / "embedding.npy", table.numpy())
+
+
+def loss_of(logits: Tensor, target: Tensor, weight: Tensor, smoothing: float = 0.02) -> Tensor:
+    """Weighted binary cross entropy over heads and positions; what is unknown weighs nothing."""
+    losses = nn.functional.binary_cross_entropy_with_logits(logits, target * (1 - 2 * smoothing) + smoothing, reduction="none")
+    return (losses * weight * HEAD_WEIGHTS).sum() / weight[..., 0].sum().clamp(min=1.0)
+
+
+def train(data: Path, out: Path, epochs: int, seed: int, minutes: float, shape_options: dict[str, int] | None = None) -> GateNet:
+    """Train for `epochs`, or until `minutes` are over; the learning rate follows whichever comes first."""
+    torch.manual_seed(seed)
+    torch.set_num_threads(2)
+    corpus = Corpus(training_rows(data))
+    tokenizer = load_tokenizer(out / "tokenizer.json")
+    model = GateNet(Shape(vocabulary=tokenizer.get_vocab_size(), **(shape_options or {})), dropout=0.15)
+    given = out / "embedding.npy"
+    if given.exists():
+        model.embedding.weight.data = torch.from_numpy(np.load(given))
+    embedding = [parameter for name, parameter in model.named_parameters() if name == "embedding.weight"]
+    others = [parameter for name, parameter in model.named_parameters() if name != "embedding.weight"]
+    peak = 2.5e-3
+    optimiser = torch.optim.AdamW([{"params": embedding, "lr": peak, "weight_decay": 0.0}, {"params": others, "lr": peak, "weight_decay": 0.02}])
+    started, log = time.monotonic(), []
+    for epoch in range(epochs):
+        rng = random.Random(seed * 1000 + epoch)
+        rows = batching.encode(corpus.epoch(seed * 1000 + epoch), tokenizer, rng)
+        done = list(batching.batches(rows, BATCH_TOKENS, rng))
+        total, count = 0.0, 0
+        model.train()
+        for number, batch in enumerate(done):
+            progress = max((epoch + number / len(done)) / epochs, (time.monotonic() - started) / 60 / minutes)
+            rate = peak * min(1.0, (epoch * len(done) + number + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            positions = torch.arange(rng.randrange(STRIDE), batch.tokens.shape[1], STRIDE)
+            logits, _ = model(batch.tokens, batch.channel, batch.mask, positions=positions)
+            loss = loss_of(logits, batch.target[:, positions], batch.weight[:, positions])
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            total, count = total + loss.item(), count + 1
+            if progress >= 1.0:
+                break
+        entry = {"epoch": epoch, "loss": round(total / count, 4), "minutes": round((time.monotonic() - started) / 60, 1), "tokens": sum(len(row[0]) for row in rows), "done": round(count / len(done), 3)}
+        log.append(entry)
+        print(json.dumps(entry), flush=True)
+        save(model, out / "model.pt")
+        if progress >= 1.0:
+            break
+    (out / "training.json").write_text(json.dumps({"seed": seed, "log": log}, indent=1) + "\n")
+    return model.eval()
