@@ -16,6 +16,7 @@
 //! | [`record`] | events | metrics, audit lines |
 //! | [`session`] | bytes and the time | effects: forward, stop, record (the core's one interface) |
 //! | [`config`] | flags, environment, file | a checked configuration |
+//! | [`scorer`] | text that sessions hand out | its scores, from threads that run the model |
 //! | [`proxy`] | an HTTP request | an HTTP response, with a session reading along |
 //! | [`server`] | sockets | connections, drained at the end |
 //! | [`app`] | a configuration | a running thinkgate |
@@ -42,6 +43,7 @@ pub mod policy;
 pub mod record;
 pub mod session;
 pub mod config;
+pub mod scorer;
 pub mod proxy;
 pub mod server;
 pub mod app;

@@ -50,6 +50,16 @@ pub struct Batch {
 // === impl Batch ===
 
 impl Batch {
+    /// Two rows of the same tokens, to try a network out.
+    #[must_use]
+    pub fn sample(tokens: &[u32], state: usize) -> Self {
+        let mut batch = Self::default();
+        for channel in [0, 1] {
+            batch.push(channel, tokens.iter().copied(), &vec![0.0; state]);
+        }
+        batch
+    }
+
     /// Forgets every row.
     pub fn clear(&mut self) {
         let Self { rows, tokens, channels, mask, states, logits, states_out } = self;

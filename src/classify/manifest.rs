@@ -230,9 +230,9 @@ impl RawDecision {
         match self.pool.as_str() {
             "mean" => Ok(Pooling::Mean { burn_in }),
             "last" => Ok(Pooling::Last),
-            "max" => Ok(Pooling::Max { burn_in }),
+            "max" => Ok(Pooling::Max),
             "ewma" => match self.alpha {
-                Some(alpha) if alpha > 0.0 && alpha <= 1.0 => Ok(Pooling::Ewma { alpha, burn_in }),
+                Some(alpha) if alpha > 0.0 && alpha <= 1.0 => Ok(Pooling::Ewma { alpha }),
                 Some(_) | None => Err(ManifestError::Decision("ewma needs an alpha in 0..=1")),
             },
             _ => Err(ManifestError::Decision("pool is none of mean, last, max, ewma")),

@@ -218,10 +218,8 @@ impl Reader {
         if !self.is_over() {
             return;
         }
-        for (part, thresholds) in self.parts.iter_mut().zip(&self.rubric.thresholds) {
-            if let Some(part) = part {
-                part.end_text(&self.rubric, thresholds);
-            }
+        for part in self.parts.iter_mut().flatten() {
+            part.end_text(&self.rubric);
         }
     }
 }

@@ -40,17 +40,12 @@ pub enum Pooling {
     },
     /// The last one.
     Last,
-    /// The largest, the first ones left out.
-    Max {
-        /// How many are left out, where more follow.
-        burn_in: u32,
-    },
+    /// The largest.
+    Max,
     /// A mean in which each token weighs `alpha`, and all before it the rest.
     Ewma {
         /// In 0..=1.
         alpha: f32,
-        /// For how many tokens it is a plain mean.
-        burn_in: u32,
     },
 }
 
@@ -163,34 +158,19 @@ impl Pool {
         let before = self.tokens;
         self.tokens = before.saturating_add(1);
         self.value = match pooling {
-            Pooling::Last => probability,
-            // The first tokens count until there are others.
-            Pooling::Mean { burn_in } if before >= burn_in => {
-                mean(self.value, before - burn_in, probability)
-            }
-            Pooling::Max { burn_in } if before > burn_in => self.value.max(probability),
-            Pooling::Max { burn_in } if before == burn_in => probability,
-            Pooling::Ewma { alpha, burn_in } if before >= burn_in.max(1) => {
+            Pooling::Ewma { alpha } if before > 0 => {
                 alpha.mul_add(probability - self.value, self.value)
             }
-            Pooling::Mean { .. } | Pooling::Max { .. } | Pooling::Ewma { .. } => {
-                mean(self.value, before, probability)
-            }
+            Pooling::Last | Pooling::Ewma { .. } => probability,
+            Pooling::Max => self.value.max(probability),
+            // The first tokens count until there are others.
+            Pooling::Mean { burn_in } if before < burn_in => mean(self.value, before, probability),
+            Pooling::Mean { burn_in } => mean(self.value, before - burn_in, probability),
         };
     }
 
     pub(super) const fn value(self) -> f32 {
         self.value
-    }
-
-    /// Whether the tokens so far are only those that are left out once others follow.
-    pub(super) const fn is_burning_in(self, pooling: Pooling) -> bool {
-        match pooling {
-            Pooling::Last => false,
-            Pooling::Mean { burn_in }
-            | Pooling::Max { burn_in }
-            | Pooling::Ewma { burn_in, .. } => self.tokens <= burn_in,
-        }
     }
 }
 
@@ -217,13 +197,8 @@ mod tests {
             (Pooling::Mean { burn_in: 2 }, 0.2),
             (Pooling::Mean { burn_in: 9 }, 0.5),
             (Pooling::Last, 0.3),
-            (Pooling::Max { burn_in: 0 }, 0.9),
-            (Pooling::Max { burn_in: 2 }, 0.3),
-            (
-                Pooling::Ewma { alpha: 0.5, burn_in: 1 },
-                0.9 / 8.0 + 0.7 / 8.0 + 0.1 / 4.0 + 0.3 / 2.0,
-            ),
-            (Pooling::Ewma { alpha: 0.5, burn_in: 2 }, 0.8 / 4.0 + 0.1 / 4.0 + 0.3 / 2.0),
+            (Pooling::Max, 0.9),
+            (Pooling::Ewma { alpha: 0.5 }, 0.9 / 8.0 + 0.7 / 8.0 + 0.1 / 4.0 + 0.3 / 2.0),
         ] {
             let value = pooled(pooling, &values);
             assert!((value - expected).abs() < 1e-6, "{pooling:?}: {value} is not {expected}");

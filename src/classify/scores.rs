@@ -102,8 +102,7 @@ impl Part {
             else {
                 continue;
             };
-            let reached = threshold.is_some_and(|threshold| pool.value() >= threshold)
-                && !pool.is_burning_in(rubric.pooling);
+            let reached = threshold.is_some_and(|threshold| pool.value() >= threshold);
             *streak = if reached { *streak + 1 } else { 0 };
             if *streak >= rubric.consecutive {
                 self.flag(rubric, place);
@@ -117,13 +116,13 @@ impl Part {
         }
     }
 
-    /// Judges a text that ends before it could show as many chunks, or tokens, as a flag takes.
-    pub(super) fn end_text(&mut self, rubric: &Rubric, thresholds: &[Option<f32>]) {
-        for (place, threshold) in thresholds.iter().enumerate() {
-            let Some(&pool) = self.pools.get(place) else { continue };
-            let is_short = self.chunks < rubric.consecutive || pool.is_burning_in(rubric.pooling);
-            let reached = threshold.is_some_and(|threshold| pool.value() >= threshold);
-            if is_short && reached && self.chunks > 0 {
+    /// Judges a text that has ended: with fewer chunks than a flag takes, all of them are enough.
+    pub(super) fn end_text(&mut self, rubric: &Rubric) {
+        if self.chunks == 0 || self.chunks >= rubric.consecutive {
+            return;
+        }
+        for place in 0..self.streaks.len() {
+            if self.streaks.get(place) == Some(&self.chunks) {
                 self.flag(rubric, place);
             }
         }

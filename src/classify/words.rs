@@ -93,18 +93,9 @@ impl Shape {
     }
 }
 
-/// Chinese characters and kana: written without spaces between words.
+/// Chinese characters, which stand alone for the tokeniser; kana make words.
 const fn is_ideograph(c: char) -> bool {
-    matches!(c,
-        '\u{2E80}'..='\u{2FDF}'
-        | '\u{3005}'..='\u{3007}'
-        | '\u{3041}'..='\u{3096}'
-        | '\u{309D}'..='\u{30FF}'
-        | '\u{31F0}'..='\u{31FF}'
-        | '\u{3400}'..='\u{4DBF}'
-        | '\u{4E00}'..='\u{9FFF}'
-        | '\u{F900}'..='\u{FAFF}'
-        | '\u{20000}'..='\u{3FFFF}')
+    matches!(c, '\u{3400}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}')
 }
 
 /// The word as the tokeniser knows it.

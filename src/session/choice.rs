@@ -4,6 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use crate::{
     channel::{Channel, Part, Segment, ThinkTags},
+    classify::Voice,
     dialect::chunk::{Piece, Source},
     policy::{Mode, Verdict},
     rules::RuleMatch,
@@ -11,6 +12,7 @@ use crate::{
 
 use super::{
     plan::{Label, Plan},
+    scoring::Scoring,
     seam::{Across, Seam},
     source::TextSource,
     text_stream::{Found, TextStream},
@@ -26,6 +28,8 @@ pub(super) struct Reading {
     /// A finding ended the exchange.
     pub(super) blocked: bool,
     scratch: Vec<RuleMatch>,
+    /// What goes to the classifier, where there is one.
+    pub(super) scoring: Option<Box<Scoring>>,
 }
 
 /// A place in a frame that shows a stretch of a source.
@@ -108,8 +112,23 @@ type Original = (Source, usize, u64);
 // === impl Reading ===
 
 impl Reading {
-    pub(super) const fn new(plan: Arc<Plan>) -> Self {
-        Self { plan, keep_text: false, holding: false, blocked: false, scratch: Vec::new() }
+    pub(super) fn new(plan: Arc<Plan>) -> Self {
+        let scoring = plan.classifier().map(|judge| Box::new(Scoring::new(judge.clone())));
+        Self {
+            plan,
+            keep_text: false,
+            holding: false,
+            blocked: false,
+            scratch: Vec::new(),
+            scoring,
+        }
+    }
+
+    /// Says whose text comes from here on.
+    pub(super) fn speak(&mut self, voice: Voice) {
+        if let Some(scoring) = &mut self.scoring {
+            scoring.speak(voice);
+        }
     }
 
     pub(super) fn text(&self, label: Label, repeat: bool) -> TextStream {
@@ -118,6 +137,9 @@ impl Reading {
 
     /// Reads on in `text`; gives back the new findings.
     pub(super) fn push<'t>(&mut self, text: &'t mut TextStream, more: &str) -> &'t [Found] {
+        if let Some(scoring) = self.scoring.as_mut().filter(|_| !text.repeat) {
+            scoring.say(&self.plan, text.label, more);
+        }
         let count = text.push(&self.plan, more, &mut self.scratch);
         self.carry_out(text, count)
     }
@@ -452,6 +474,7 @@ impl Choice {
 
     /// Ends the choice: nothing stays undecided.
     pub(super) fn finish(&mut self, reading: &mut Reading) {
+        reading.speak(Voice::Choice(self.position));
         let Self { tags, sources, texts, lead, answer, seam, .. } = self;
         let mut texts_of_content = ContentTexts { reading, sources, texts, lead, answer, seam };
         tags.finish(&mut |segment| texts_of_content.take(segment));
@@ -585,6 +608,9 @@ impl ContentTexts<'_> {
         if text.label == Label::Undecided {
             let channel = if part == Part::Thinking { Channel::Thinking } else { Channel::Answer };
             text.label = Label::Known(channel);
+            if let Some(scoring) = &mut self.reading.scoring {
+                scoring.decide(channel);
+            }
         }
         match part {
             Part::Answer => *self.answer = Some(at),

@@ -7,7 +7,11 @@ use crate::support::pack;
 
 fn eval(arguments: &[&str], input: &str) -> Output {
     let mut command = Command::cargo_bin("thinkgate").unwrap();
-    command.args(["eval", "traces", "--rules"]).arg(pack()).args(arguments).write_stdin(input);
+    command
+        .args(["eval", "traces", "--no-classifier", "--rules"])
+        .arg(pack())
+        .args(arguments)
+        .write_stdin(input);
     command.output().unwrap()
 }
 
