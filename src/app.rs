@@ -1,7 +1,7 @@
 //! A configuration becomes a running thinkgate.
 //!
-//! [`App::start`] loads everything that can fail, binds both listeners, and only then serves; [`App::drain`] ends
-//! it. Two runs in one process share nothing but, if they are given the same, compiled rules.
+//! [`App::start`] loads everything that can fail, binds both listeners, and only then serves; [`App::reload`] gives new
+//! exchanges another configuration; [`App::drain`] ends it. Two runs in one process share nothing but, if they are given the same, compiled rules.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -10,12 +10,15 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::{Config, ConfigErrors, Route, RuleSource, load_rules},
-    proxy::{AuditLog, AuditLogError, Proxy, RouteState, UpstreamTlsError, client},
-    record::metrics::Metrics,
+    config::{Audit, Config, ConfigErrors, Route, RuleSource, load_rules},
+    proxy::{
+        AuditLog, AuditLogError, CurrentProxy, Proxy, RouteState, UpstreamClient, UpstreamTlsError,
+        client,
+    },
+    record::{audit::TEXT_BYTES, metrics::Metrics},
     rules::RuleSet,
     server::{Accepting, Admin, ConnectionSettings, accept_connections, serve_connection},
-    session::{Plan, Settings},
+    session::{Keep, Plan},
 };
 
 /// A running thinkgate.
@@ -24,7 +27,10 @@ pub struct App {
     listening: SocketAddr,
     admin: SocketAddr,
     rules: usize,
-    proxy: Arc<Proxy>,
+    /// What runs; of a later one, what needs no restart.
+    config: Config,
+    proxy: Arc<CurrentProxy>,
+    metrics: Arc<Metrics>,
     admin_state: Admin,
     accepting: CancellationToken,
     admin_stop: CancellationToken,
@@ -72,6 +78,15 @@ pub enum Drained {
     BrokenOff,
 }
 
+/// What a new configuration has brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// How many rules hold now.
+    pub rules: usize,
+    /// Keys that were changed and hold only after a restart.
+    pub needs_restart: Vec<&'static str>,
+}
+
 // === impl StartError ===
 
 impl StartError {
@@ -83,18 +98,6 @@ impl StartError {
             Self::Bind { .. } | Self::Metrics(_) | Self::RulesPanicked => false,
         }
     }
-}
-
-/// What a route's sessions share.
-fn plan(config: &Config, route: &Route, rules: &Arc<RuleSet>) -> Plan {
-    let settings = Settings {
-        limits: config.limits,
-        hold: config.hold,
-        thinking: route.thinking,
-        notice: Some(route.notice.clone()),
-        whole_prompt: false,
-    };
-    Plan::new(Arc::clone(rules), route.policy.clone(), settings)
 }
 
 // === impl App ===
@@ -118,15 +121,18 @@ impl App {
     pub async fn start_with(config: Config, rules: Arc<RuleSet>) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new()?);
         let upstream_tasks = TaskTracker::new();
-        let proxy = Arc::new(proxy(&config, &rules, &metrics, &upstream_tasks)?);
+        let client = upstream_client(&config, &upstream_tasks)?;
+        let audit = AuditLog::open(&config.audit, Arc::clone(&metrics))?.map(Arc::new);
+        let proxy = proxy(&config, &rules, Shared { client, audit, metrics: Arc::clone(&metrics) });
         let listener = bind(config.listen).await?;
         let admin_listener = bind(config.admin_listen).await?;
         let app = Self {
             listening: local_address(&listener, config.listen)?,
             admin: local_address(&admin_listener, config.admin_listen)?,
             rules: rules.rules().len(),
-            admin_state: Admin::new(metrics),
-            proxy,
+            admin_state: Admin::new(Arc::clone(&metrics)),
+            metrics,
+            proxy: Arc::new(CurrentProxy::new(proxy)),
             accepting: CancellationToken::new(),
             admin_stop: CancellationToken::new(),
             drain: CancellationToken::new(),
@@ -134,18 +140,19 @@ impl App {
             tasks: TaskTracker::new(),
             admin_tasks: TaskTracker::new(),
             upstream_tasks,
+            config,
         };
-        app.serve_admin(admin_listener, &config);
-        app.serve_clients(listener, &config);
+        app.serve_admin(admin_listener);
+        app.serve_clients(listener);
         app.admin_state.set_ready(true);
         Ok(app)
     }
 
-    fn serve_clients(&self, listener: TcpListener, config: &Config) {
-        let settings = self.connection_settings(config, &self.tasks, &self.drain, &self.abort);
+    fn serve_clients(&self, listener: TcpListener) {
+        let settings = self.connection_settings(&self.tasks, &self.drain, &self.abort);
         let accepting = Accepting {
             stop: self.accepting.clone(),
-            limit: config.connections.clients.map(|limit| Arc::new(Semaphore::new(limit))),
+            limit: self.config.connections.clients.map(|limit| Arc::new(Semaphore::new(limit))),
         };
         let proxy = Arc::clone(&self.proxy);
         let tasks = self.tasks.clone();
@@ -153,7 +160,7 @@ impl App {
             let proxy = Arc::clone(&proxy);
             // Boxed, so that the task does not hold the future's room several times over.
             let connection = Box::pin(serve_connection(stream, settings.clone(), move |request| {
-                Arc::clone(&proxy).handle(request)
+                proxy.now().handle(request)
             }));
             tasks.spawn(async move {
                 connection.await;
@@ -162,9 +169,9 @@ impl App {
         }));
     }
 
-    fn serve_admin(&self, listener: TcpListener, config: &Config) {
+    fn serve_admin(&self, listener: TcpListener) {
         let stop = &self.admin_stop;
-        let settings = self.connection_settings(config, &self.admin_tasks, stop, stop);
+        let settings = self.connection_settings(&self.admin_tasks, stop, stop);
         let accepting = Accepting { stop: stop.clone(), limit: None };
         let admin = self.admin_state.clone();
         let tasks = self.admin_tasks.clone();
@@ -177,17 +184,15 @@ impl App {
         }));
     }
 
-    #[expect(clippy::unused_self, reason = "it belongs to the two callers above")]
     fn connection_settings(
         &self,
-        config: &Config,
         tasks: &TaskTracker,
         drain: &CancellationToken,
         abort: &CancellationToken,
     ) -> ConnectionSettings {
         ConnectionSettings {
-            header_timeout: config.timeouts.request_header,
-            write_timeout: config.timeouts.client_write,
+            header_timeout: self.config.timeouts.request_header,
+            write_timeout: self.config.timeouts.client_write,
             drain: drain.clone(),
             abort: abort.clone(),
             tasks: tasks.clone(),
@@ -206,7 +211,7 @@ impl App {
         self.admin
     }
 
-    /// How many rules hold.
+    /// How many rules held at the start.
     #[must_use]
     pub fn rules(&self) -> usize {
         self.rules
@@ -215,7 +220,7 @@ impl App {
     /// The metrics.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
-        &self.proxy.metrics
+        &self.metrics
     }
 
     /// How many tasks serve clients: one accepts, one a connection, one a stream of HTTP/2.
@@ -228,6 +233,26 @@ impl App {
     #[must_use]
     pub fn upstream_tasks(&self) -> usize {
         self.upstream_tasks.len()
+    }
+
+    /// Reads the configuration again, compiles its rules, and gives both to new exchanges; open ones keep theirs.
+    /// Where anything is broken, everything stays as it is. The audit file is opened again in any case.
+    ///
+    /// Reading and compiling happen off the runtime's threads. What needs a restart is told and stays as it is.
+    pub async fn reload<R>(&self, read: R) -> Result<Reloaded, StartError>
+    where
+        R: FnOnce() -> Result<Config, ConfigErrors> + Send + 'static,
+    {
+        let (current, running) = (Arc::clone(&self.proxy), self.config.clone());
+        let upstream_tasks = self.upstream_tasks.clone();
+        if let Some(audit) = &current.now().audit {
+            audit.reopen();
+        }
+        let work = move || reload(&current, &running, &upstream_tasks, read()?);
+        let task = self.admin_tasks.spawn_blocking(work);
+        let outcome = task.await.unwrap_or(Err(StartError::RulesPanicked));
+        self.metrics.note_reload(outcome.is_ok());
+        outcome
     }
 
     /// Accepts nothing more, lets open exchanges come to their end, and ends the rest when `deadline` has passed.
@@ -255,7 +280,9 @@ impl App {
     /// Closes the upstream connections and writes what waits for the audit log.
     async fn close_proxy(self) {
         // Every task that shared the proxy has ended.
-        let Some(proxy) = Arc::into_inner(self.proxy) else { return };
+        let Some(proxy) = Arc::into_inner(self.proxy).and_then(CurrentProxy::into_proxy) else {
+            return;
+        };
         let Proxy { client, audit, .. } = proxy;
         drop(client);
         self.upstream_tasks.close();
@@ -263,7 +290,7 @@ impl App {
         if tokio::time::timeout(limit, self.upstream_tasks.wait()).await.is_err() {
             tracing::warn!(code = "upstream_connections_left");
         }
-        if let Some(audit) = audit
+        if let Some(audit) = audit.and_then(Arc::into_inner)
             && tokio::task::spawn_blocking(move || audit.close()).await.is_err()
         {
             tracing::error!(code = "audit_writer_panicked");
@@ -271,30 +298,67 @@ impl App {
     }
 }
 
-fn proxy(
-    config: &Config,
-    rules: &Arc<RuleSet>,
-    metrics: &Arc<Metrics>,
+/// Puts `new` in the place of what holds, as far as it can be without a restart.
+fn reload(
+    current: &CurrentProxy,
+    running: &Config,
     upstream_tasks: &TaskTracker,
-) -> Result<Proxy, StartError> {
+    new: Config,
+) -> Result<Reloaded, StartError> {
+    let rules = Arc::new(load_rules(&new.rules)?);
+    let needs_restart = running.needs_restart(&new);
+    let config = running.renewed(new);
+    let old = current.now();
+    // Plain connections stay open for the next exchange. Certificates may be others now.
+    let keeps_client = !needs_tls(&config) && config.timeouts.connect == old.timeouts.connect;
+    let client =
+        if keeps_client { old.client.clone() } else { upstream_client(&config, upstream_tasks)? };
+    let shared = Shared { client, audit: old.audit.clone(), metrics: Arc::clone(&old.metrics) };
+    current.replace(proxy(&config, &rules, shared));
+    Ok(Reloaded { rules: rules.rules().len(), needs_restart })
+}
+
+/// What one proxy leaves to the next.
+struct Shared {
+    client: UpstreamClient,
+    audit: Option<Arc<AuditLog>>,
+    metrics: Arc<Metrics>,
+}
+
+fn proxy(config: &Config, rules: &Arc<RuleSet>, shared: Shared) -> Proxy {
     let state = |route: &Route| {
-        let plan = Arc::new(plan(config, route, rules));
+        let settings = config.session_settings(route);
+        let plan = Arc::new(Plan::new(Arc::clone(rules), route.policy.clone(), settings));
         Arc::new(RouteState { route: route.clone(), plan })
     };
-    let needs_tls = config
-        .routes
-        .iter()
-        .chain([&config.default_route])
-        .any(|route| route.upstream.scheme == Scheme::HTTPS);
-    Ok(Proxy {
+    Proxy {
         routes: config.routes.iter().map(state).collect(),
         default_route: state(&config.default_route),
-        client: client(&config.upstream_tls, &config.timeouts, needs_tls, upstream_tasks.clone())?,
+        client: shared.client,
         timeouts: config.timeouts,
         limits: config.limits,
-        metrics: Arc::clone(metrics),
-        audit: AuditLog::open(&config.audit, Arc::clone(metrics))?,
-    })
+        metrics: shared.metrics,
+        audit: shared.audit,
+        keep: keep(&config.audit),
+    }
+}
+
+fn upstream_client(
+    config: &Config,
+    tasks: &TaskTracker,
+) -> Result<UpstreamClient, UpstreamTlsError> {
+    client(&config.upstream_tls, &config.timeouts, needs_tls(config), tasks.clone())
+}
+
+fn needs_tls(config: &Config) -> bool {
+    let mut routes = config.routes.iter().chain([&config.default_route]);
+    routes.any(|route| route.upstream.scheme == Scheme::HTTPS)
+}
+
+/// What sessions keep for the audit log.
+fn keep(audit: &Audit) -> Keep {
+    let asked = audit.text && audit.file.is_some();
+    Keep { text: asked.then_some(TEXT_BYTES), trajectory: false }
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

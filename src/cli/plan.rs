@@ -103,13 +103,7 @@ impl Loaded {
         for category in policy.categories.values_mut() {
             category.mode = None;
         }
-        let settings = Settings {
-            limits: self.config.limits,
-            hold: self.config.hold,
-            thinking: route.thinking,
-            notice: None,
-            whole_prompt: true,
-        };
+        let settings = Settings { whole_prompt: true, ..self.config.session_settings(route) };
         let plan = Plan::new(Arc::clone(&self.rules), policy, settings);
         Arc::new(match &self.model {
             Some(model) if mode == Mode::Shadow => {

@@ -102,7 +102,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut scan = Scan {
         plan,
         scorer,
-        keep: Keep { text: true, trajectory: arguments.trajectory },
+        keep: Keep { text: Some(usize::MAX), trajectory: arguments.trajectory },
         show_text: arguments.text,
         format: arguments.format,
         out: BufWriter::new(io::stdout().lock()),

@@ -4,14 +4,14 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use thinkgate::{
-    app::{App, StartError},
+    app::{App, Reloaded, StartError},
     config::{Config, ConfigErrors, Node, Origin, Value, from_flag},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// What `serve` takes. Each flag is one key of the configuration, and beats the environment and the file.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The model server's URL; its path is put before every request's path [env: `THINKGATE_UPSTREAM`]
     #[arg(long, value_name = "URL")]
@@ -39,9 +39,9 @@ pub(crate) struct Arguments {
     config: Option<PathBuf>,
 }
 
-/// Serves until a signal ends it.
+/// Serves until a signal ends it; SIGHUP has the configuration read again.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let config = match read_config(arguments) {
+    let config = match read_config(arguments.clone()) {
         Ok(config) => config,
         Err(errors) => {
             super::complain(&errors);
@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(Box::pin(serve(config)))
+    runtime.block_on(Box::pin(serve(config, arguments)))
 }
 
 fn read_config(arguments: Arguments) -> Result<Config, ConfigErrors> {
@@ -61,7 +61,7 @@ fn read_config(arguments: Arguments) -> Result<Config, ConfigErrors> {
     Config::read(tree.under(arguments.into_tree()))
 }
 
-async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+async fn serve(config: Config, arguments: Arguments) -> anyhow::Result<ExitCode> {
     // Before anything else, so that no signal falls between two stools.
     let mut signals = Signals::new().context("cannot listen to signals")?;
     let drain = config.timeouts.drain;
@@ -72,17 +72,39 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(refuse(&error)),
     };
     announce(&app, &upstream, mode.name()).context("cannot write to standard output")?;
-    let code = signals.next().await;
+    let code = loop {
+        match signals.next().await {
+            Told::End(code) => break code,
+            Told::Reload => tokio::select! {
+                () = reload(&app, arguments.clone()) => {}
+                code = signals.end() => break code,
+            },
+        }
+    };
     tracing::info!(code = "draining");
     let deadline = async {
         tokio::select! {
             () = tokio::time::sleep(drain) => {}
-            _ = signals.next() => {}
+            _ = signals.end() => {}
         }
     };
     let drained = app.drain(deadline).await;
     tracing::info!(code = "drained", how = ?drained);
     Ok(ExitCode::from(code))
+}
+
+/// Reads file, environment and rules again. What is broken is told, and what runs goes on.
+async fn reload(app: &App, arguments: Arguments) {
+    match app.reload(move || read_config(arguments)).await {
+        Ok(Reloaded { rules, needs_restart }) => {
+            tracing::info!(code = "reloaded", rules);
+            if !needs_restart.is_empty() {
+                let keys = needs_restart.join(", ");
+                tracing::warn!(code = "reload_needs_restart", keys);
+            }
+        }
+        Err(error) => tracing::error!(code = "reload_failed", reason = %error),
+    }
 }
 
 fn refuse(error: &StartError) -> ExitCode {
@@ -114,6 +136,15 @@ fn log_to_stderr() {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
+}
+
+/// What a signal asks for.
+enum Told {
+    /// To end, with this exit code.
+    End(u8),
+    /// To read the configuration again.
+    Reload,
 }
 
 // === impl Signals ===
@@ -123,11 +154,20 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
         })
     }
 
-    /// Waits for a signal; gives the exit code that stands for it.
-    async fn next(&mut self) -> u8 {
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.hang_up.recv() => Told::Reload,
+            _ = self.terminate.recv() => Told::End(143),
+            _ = self.interrupt.recv() => Told::End(130),
+        }
+    }
+
+    /// Waits for a signal to end; gives the exit code that stands for it.
+    async fn end(&mut self) -> u8 {
         tokio::select! {
             _ = self.terminate.recv() => 143,
             _ = self.interrupt.recv() => 130,

@@ -6,6 +6,7 @@
 
 mod error;
 mod reader;
+mod restart;
 mod rules;
 mod settings;
 mod tree;

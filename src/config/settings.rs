@@ -21,7 +21,7 @@ use crate::{
     classify::Rate,
     policy::{CategoryPolicy, ChannelPolicy, Mode, Policy},
     rules::RuleAction,
-    session::{DEFAULT_NOTICE, Hold, Limits},
+    session::{DEFAULT_NOTICE, Hold, Limits, Settings},
 };
 
 /// The name of the route that holds where no other matches.
@@ -126,7 +126,7 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Silence of the upstream, before its answer and inside it, default 300 s.
     pub upstream_idle: Duration,
-    /// A write that the client does not take, default 60 s.
+    /// A write, or a frame of HTTP/2, that the client does not take, default 60 s.
     pub client_write: Duration,
     /// Until a request's head has come, default 30 s.
     pub request_header: Duration,
@@ -192,6 +192,18 @@ impl Config {
         let mut findings = Findings::default();
         let config = read(Section::root(tree, &mut findings), &mut findings, need);
         (config, ConfigErrors(findings.errors))
+    }
+
+    /// What the sessions of `route` need beside its rules and its policy.
+    #[must_use]
+    pub fn session_settings(&self, route: &Route) -> Settings {
+        Settings {
+            limits: self.limits,
+            hold: self.hold,
+            thinking: route.thinking,
+            notice: Some(route.notice.clone()),
+            whole_prompt: false,
+        }
     }
 
     /// The first route whose path begins `path`.

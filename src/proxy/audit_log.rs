@@ -1,19 +1,19 @@
 //! The audit file: a bounded queue before one writing thread. A full queue drops lines, and says so.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, BufWriter, Write},
+    io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+        Arc, Mutex, Once, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use secrecy::{ExposeSecret, SecretSlice};
 
+use super::audit_writer::AuditWriter;
 use crate::{
     config::Audit,
     record::{
@@ -25,15 +25,16 @@ use crate::{
 /// Lines that may wait for the writer.
 const QUEUE: usize = 4096;
 
-/// How long a line may wait in the writer's buffer.
-const FLUSH_EVERY: Duration = Duration::from_millis(200);
-
 /// The open audit log.
 #[derive(Debug)]
 pub struct AuditLog {
     lines: SyncSender<Vec<u8>>,
     hash_key: HashKey,
     metrics: Arc<Metrics>,
+    /// The log says that the queue was full.
+    overflow: Once,
+    /// The writer is to open the file again.
+    reopen: Arc<AtomicBool>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -69,18 +70,16 @@ impl AuditLog {
     pub fn open(audit: &Audit, metrics: Arc<Metrics>) -> Result<Option<Self>, AuditLogError> {
         let Some(path) = &audit.file else { return Ok(None) };
         let hash_key = hash_key(audit.hash_key_file.as_deref())?;
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)
+        let reopen = Arc::new(AtomicBool::new(false));
+        let writer = AuditWriter::open(path.clone(), Arc::clone(&metrics), Arc::clone(&reopen))
             .map_err(|cause| AuditLogError::File { path: path.clone(), cause })?;
         let (lines, queue) = sync_channel(QUEUE);
-        let dropped = Arc::clone(&metrics);
         let writer = thread::Builder::new()
             .name("audit".to_owned())
-            .spawn(move || write_lines(file, &queue, &dropped))
+            .spawn(move || writer.run(&queue))
             .map_err(AuditLogError::Thread)?;
-        Ok(Some(Self { lines, hash_key, metrics, writer: Mutex::new(Some(writer)) }))
+        let writer = Mutex::new(Some(writer));
+        Ok(Some(Self { lines, hash_key, metrics, overflow: Once::new(), reopen, writer }))
     }
 
     /// The key for prompts.
@@ -91,12 +90,17 @@ impl AuditLog {
 
     /// Hands a line to the writer; never waits.
     pub fn write(&self, line: Vec<u8>) {
-        match self.lines.try_send(line) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.metrics.note_audit_dropped();
-            }
+        if self.lines.try_send(line).is_err() {
+            self.metrics.note_audit_dropped(1);
+            self.overflow.call_once(|| tracing::error!(code = "audit_queue_full"));
         }
+    }
+
+    /// Has the file opened again, by its name: it may have been moved away.
+    pub fn reopen(&self) {
+        self.reopen.store(true, Ordering::Release);
+        // A line of nothing wakes the writer; one whose queue is full needs no waking.
+        drop(self.lines.try_send(Vec::new()));
     }
 
     /// Writes what waits and ends the writer.
@@ -108,29 +112,6 @@ impl AuditLog {
         {
             tracing::error!(code = "audit_writer_panicked");
         }
-    }
-}
-
-fn write_lines(file: File, queue: &Receiver<Vec<u8>>, metrics: &Metrics) {
-    let mut out = BufWriter::new(file);
-    let write = |out: &mut BufWriter<File>, line: &[u8]| {
-        if out.write_all(line).is_err() {
-            metrics.note_audit_dropped();
-        }
-    };
-    loop {
-        match queue.recv_timeout(FLUSH_EVERY) {
-            Ok(line) => write(&mut out, &line),
-            Err(RecvTimeoutError::Timeout) => {
-                if out.flush().is_err() {
-                    tracing::error!(code = "audit_write_failed");
-                }
-            }
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-    }
-    if out.flush().is_err() {
-        tracing::error!(code = "audit_write_failed");
     }
 }
 

@@ -274,7 +274,7 @@ impl Exchange {
             prompt_hmac_sha256: self.prompt_hash.take(),
         };
         self.log(&head, &report);
-        self.audit(&head, &report);
+        self.audit(&head, report);
     }
 
     #[expect(clippy::unused_self, reason = "it is a step of finish, told apart for reading")]
@@ -297,11 +297,15 @@ impl Exchange {
         );
     }
 
-    fn audit(&self, head: &ExchangeHead, report: &ExchangeReport) {
+    fn audit(&self, head: &ExchangeHead, mut report: ExchangeReport) {
         let Some(audit) = &self.proxy.audit else { return };
-        match AuditLine::new(head, report, audit.hash_key().kind()).to_bytes() {
+        // The prompt's text stands in the line once, however many choices it has.
+        for prompt in report.choices.iter_mut().filter_map(|choice| choice.prompt.as_mut()) {
+            prompt.text = None;
+        }
+        match AuditLine::new(head, &report, audit.hash_key().kind()).to_bytes() {
             Ok(line) => audit.write(line),
-            Err(_) => self.proxy.metrics.note_audit_dropped(),
+            Err(_) => self.proxy.metrics.note_audit_dropped(1),
         }
     }
 }

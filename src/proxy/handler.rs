@@ -32,7 +32,9 @@ use crate::{
         audit::ExchangeEnd,
         metrics::{ErrorKind, ErrorSource, Metrics},
     },
-    session::{Delivery, Limits, LocalResponse, Plan, RequestDecision, ResponseHead, Session},
+    session::{
+        Delivery, Keep, Limits, LocalResponse, Plan, RequestDecision, ResponseHead, Session,
+    },
 };
 
 /// What every exchange shares.
@@ -51,7 +53,9 @@ pub struct Proxy {
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The audit log, if there is one.
-    pub audit: Option<AuditLog>,
+    pub audit: Option<Arc<AuditLog>>,
+    /// What sessions keep for it.
+    pub keep: Keep,
 }
 
 /// A route and the plan of its exchanges.
@@ -121,7 +125,8 @@ impl Proxy {
             Some(endpoint) => {
                 let plan = Arc::clone(&exchange.route().plan);
                 let identity = exchange.identity();
-                exchange.set_session(Session::new(plan, Some(endpoint), identity));
+                exchange
+                    .set_session(Session::new(plan, Some(endpoint), identity).keeping(self.keep));
                 match self.inspect_request(&mut exchange, &parts, body, &activity).await {
                     Ok(body) => body,
                     Err(Refused::Here(local)) => return finish_here(exchange, local),

@@ -7,8 +7,10 @@
 //! What does not pass: hop-by-hop fields, `CONNECT`, protocol upgrades.
 
 mod audit_log;
+mod audit_writer;
 mod body;
 mod connect;
+mod current;
 mod decode;
 mod exchange;
 mod failure;
@@ -21,6 +23,7 @@ mod upstream;
 pub use audit_log::{AuditLog, AuditLogError};
 pub use body::{Activity, Passing, RequestBody, ResponseBody};
 pub use connect::TimedConnector;
+pub use current::CurrentProxy;
 pub use guarded_body::{BodyError, GuardedBody};
 pub use handler::{Proxy, RouteState};
 pub use upstream::{TrackedExecutor, UpstreamClient, UpstreamTlsError, client};

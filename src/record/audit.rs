@@ -26,6 +26,9 @@ pub const VERSION: u32 = 1;
 /// The model's name is the client's to choose; this many bytes of it are kept.
 const MODEL_NAME_BYTES: usize = 256;
 
+/// Bytes of each text that a line carries where the operator opted in.
+pub const TEXT_BYTES: usize = 64 << 10;
+
 /// What is known of an exchange beside its report.
 #[derive(Clone, Debug)]
 pub struct ExchangeHead {

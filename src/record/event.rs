@@ -130,7 +130,7 @@ pub struct ChannelReport {
     pub verdict: Verdict,
     /// Characters read when the verdict first was not `pass`.
     pub first_flag_char: Option<u64>,
-    /// SHA-256 of the channel's text in hexadecimal digits, where it was asked for.
+    /// SHA-256 of the channel's text in hexadecimal digits, where the text was asked for and is whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_sha256: Option<String>,
     /// How surely the text holds safety thinking, in 0..=1.
@@ -142,9 +142,13 @@ pub struct ChannelReport {
     /// `[[char, risk], …]`: every change of the risk, where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub risk_at: Option<Vec<(u64, f64)>>,
-    /// The text, where it was asked for.
+    /// The text, where it was asked for. Untrusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// Whether the end of `text` was cut off; only there if so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(default)]
+    pub text_cut: bool,
 }
 
 /// What one choice has shown.

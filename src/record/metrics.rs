@@ -369,9 +369,14 @@ impl Metrics {
         self.upstream_errors.with_label_values(&[source.name(), kind.name()]).inc();
     }
 
-    /// Notes an audit line that could not be written.
-    pub fn note_audit_dropped(&self) {
-        self.audit_dropped.inc();
+    /// Notes audit lines that could not be written.
+    pub fn note_audit_dropped(&self, lines: usize) {
+        self.audit_dropped.inc_by(lines as u64);
+    }
+
+    /// Notes whether the configuration that was last read is the one that holds.
+    pub fn note_reload(&self, successful: bool) {
+        self.config_last_reload_successful.set(i64::from(successful));
     }
 
     /// How many exchanges are open.

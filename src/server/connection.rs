@@ -27,8 +27,10 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::seldom::Seldom;
-use crate::proxy::TrackedExecutor;
+use super::{
+    seldom::Seldom,
+    unread::{NotedBody, StreamExecutor},
+};
 
 /// The largest head of a request, and the most that one read or write buffers.
 const BUFFER: usize = 64 << 10;
@@ -41,7 +43,7 @@ const H2_STREAMS: u32 = 256;
 pub struct ConnectionSettings {
     /// Until a request's head has come.
     pub header_timeout: Duration,
-    /// A write that the client does not take.
+    /// A write that the client does not take; on HTTP/2, a frame for which its stream has no window.
     pub write_timeout: Duration,
     /// Cancelled when connections are to end after their open exchanges.
     pub drain: CancellationToken,
@@ -56,7 +58,7 @@ pub async fn serve_connection<S, F, B>(stream: TcpStream, settings: ConnectionSe
 where
     S: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     if stream.set_nodelay(true).is_err() {
@@ -75,7 +77,7 @@ where
             asked.store(true, Ordering::Relaxed);
             // hyper keeps room for this future as long as the connection lives; the box is freed with the response's head.
             let response = Box::pin(service(request));
-            async move { Ok::<_, Infallible>(response.await) }
+            async move { Ok::<_, Infallible>(NotedBody::of(response.await)) }
         }
     });
     let builder = builder(&settings, version);
@@ -163,8 +165,10 @@ async fn told_version(stream: &TcpStream) -> io::Result<Told> {
     Ok(if PREFACE.starts_with(first) { Told::Perhaps2 } else { Told::Http1 })
 }
 
-fn builder(settings: &ConnectionSettings, version: Told) -> Builder<TrackedExecutor> {
-    let builder = Builder::new(TrackedExecutor(settings.tasks.clone()));
+fn builder(settings: &ConnectionSettings, version: Told) -> Builder<StreamExecutor> {
+    let executor =
+        StreamExecutor { tasks: settings.tasks.clone(), write_timeout: settings.write_timeout };
+    let builder = Builder::new(executor);
     let mut builder = match version {
         Told::Http1 => builder.http1_only(),
         Told::Perhaps2 => builder,

@@ -7,6 +7,7 @@ mod admin;
 mod connection;
 mod listener;
 mod seldom;
+mod unread;
 
 pub use admin::Admin;
 pub use connection::{ConnectionSettings, serve_connection};

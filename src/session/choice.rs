@@ -15,14 +15,20 @@ use super::{
     scoring::Scoring,
     seam::{Across, Seam},
     source::TextSource,
-    text_stream::{Found, TextStream},
+    text_stream::{Found, KeptText, TextStream},
 };
+
+/// How many texts of an exchange are kept to their full bound.
+const KEPT_TEXTS: usize = 16;
 
 /// What the texts of an exchange are read with.
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) plan: Arc<Plan>,
-    pub(super) keep_text: bool,
+    /// Bytes of each text that are kept, where texts are asked for.
+    keep_text: Option<usize>,
+    /// Bytes that may still be kept of all of them.
+    keep_left: usize,
     /// Whether frames are held, so that leaves are noted and verdicts carried out.
     pub(super) holding: bool,
     /// A finding ended the exchange.
@@ -116,12 +122,19 @@ impl Reading {
         let scoring = plan.classifier().map(|judge| Box::new(Scoring::new(judge.clone())));
         Self {
             plan,
-            keep_text: false,
+            keep_text: None,
+            keep_left: 0,
             holding: false,
             blocked: false,
             scratch: Vec::new(),
             scoring,
         }
+    }
+
+    /// Keeps the texts from now on: at most so many bytes of each.
+    pub(super) fn keep_texts(&mut self, bytes: Option<usize>) {
+        self.keep_text = bytes;
+        self.keep_left = bytes.map_or(0, |bytes| bytes.saturating_mul(KEPT_TEXTS));
     }
 
     /// Says whose text comes from here on.
@@ -132,11 +145,15 @@ impl Reading {
     }
 
     pub(super) fn text(&self, label: Label, repeat: bool) -> TextStream {
-        TextStream::new(&self.plan, label, repeat, self.keep_text)
+        let kept = self.keep_text.filter(|_| !repeat).map(KeptText::new);
+        TextStream::new(&self.plan, label, repeat, kept)
     }
 
     /// Reads on in `text`; gives back the new findings.
     pub(super) fn push<'t>(&mut self, text: &'t mut TextStream, more: &str) -> &'t [Found] {
+        if let Some(kept) = &mut text.kept {
+            kept.push(more, &mut self.keep_left);
+        }
         if let Some(scoring) = self.scoring.as_mut().filter(|_| !text.repeat) {
             scoring.say(&self.plan, text.label, more);
         }

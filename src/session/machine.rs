@@ -37,8 +37,9 @@ use super::{
 /// What a session keeps beside what it must.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keep {
-    /// The channels' texts, for a report with texts and their digests.
-    pub text: bool,
+    /// The channels' texts, for a report with texts and their digests: at most so many bytes of each text (a prompt,
+    /// a choice's thinking, one tool call's arguments), and 16 times as many of all of them. None where absent.
+    pub text: Option<usize>,
     /// How the risk rose along the text.
     pub trajectory: bool,
 }
@@ -137,7 +138,7 @@ impl Session {
     #[must_use]
     pub fn keeping(mut self, keep: Keep) -> Self {
         self.keep = keep;
-        self.reading.keep_text = keep.text;
+        self.reading.keep_texts(keep.text);
         self
     }
 

@@ -238,8 +238,9 @@ fn channel_report(
 ) -> ChannelReport {
     let probability = |head: Head| opinion.map_or(0.0, |opinion| opinion.probability(head));
     let own = || texts.iter().filter(|text| !text.repeat);
-    let kept: Option<String> =
-        keep.text.then(|| own().filter_map(|text| text.kept.as_deref()).collect());
+    let kept = || own().filter_map(|text| text.kept.as_ref());
+    let text: Option<String> = keep.text.map(|_| kept().map(|kept| kept.text.as_str()).collect());
+    let text_cut = kept().any(|kept| kept.cut);
     let flagged = findings.iter().filter(|finding| finding.verdict >= Verdict::Flag);
     let safety = || findings.iter().filter(|finding| finding.kind == Kind::SafetyThinking);
     let refusals = || findings.iter().filter(|finding| finding.kind == Kind::Refusal);
@@ -251,7 +252,10 @@ fn channel_report(
         risk: risk(findings, probability(Head::Risk)),
         verdict: findings.iter().map(|finding| finding.verdict).max().unwrap_or_default(),
         first_flag_char: flagged.map(|finding| finding.end_char).min(),
-        text_sha256: kept.as_deref().map(|text| hex::encode(Sha256::digest(text))),
+        text_sha256: text
+            .as_deref()
+            .filter(|_| !text_cut)
+            .map(|text| hex::encode(Sha256::digest(text))),
         safety_thinking: if channel == Channel::Thinking {
             safety().map(|finding| finding.score).fold(probability(Head::SafetyThinking), f64::max)
         } else {
@@ -264,7 +268,8 @@ fn channel_report(
             refusals().map(|finding| finding.score).fold(own_refusal, f64::max)
         },
         risk_at: keep.trajectory.then(|| trajectory(findings, *opinion)),
-        text: kept,
+        text,
+        text_cut,
     }
 }
 

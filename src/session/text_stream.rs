@@ -17,7 +17,7 @@ pub(super) struct TextStream {
     pub(super) repeat: bool,
     pub(super) found: Vec<Found>,
     /// The text, where it is asked for.
-    pub(super) kept: Option<String>,
+    pub(super) kept: Option<KeptText>,
     /// The first byte that is not white space.
     pub(super) first_text: Option<u64>,
     matcher: StreamMatcher,
@@ -25,6 +25,15 @@ pub(super) struct TextStream {
     paused: bool,
     /// Findings already handed to the metrics.
     pub(super) counted: usize,
+}
+
+/// The beginning of a text, as it was written.
+#[derive(Clone, Debug)]
+pub(super) struct KeptText {
+    pub(super) text: String,
+    /// Something of it was not kept.
+    pub(super) cut: bool,
+    limit: usize,
 }
 
 /// A match with what policy concluded of it.
@@ -38,15 +47,41 @@ pub(super) struct Found {
 /// Findings that are compared, so that what a pause has found is not found again behind it.
 const KNOWN_AT_A_PAUSE: usize = 32;
 
+// === impl KeptText ===
+
+impl KeptText {
+    /// Keeps at most `limit` bytes.
+    pub(super) const fn new(limit: usize) -> Self {
+        Self { text: String::new(), cut: false, limit }
+    }
+
+    /// Keeps what there is room for, here and among the `left` bytes of all texts.
+    pub(super) fn push(&mut self, more: &str, left: &mut usize) {
+        if self.cut {
+            return;
+        }
+        let room = self.limit.saturating_sub(self.text.len()).min(*left);
+        let kept = more.get(..more.floor_char_boundary(room)).unwrap_or_default();
+        self.text.push_str(kept);
+        self.cut = kept.len() < more.len();
+        *left -= kept.len();
+    }
+}
+
 // === impl TextStream ===
 
 impl TextStream {
-    pub(super) fn new(plan: &Arc<Plan>, label: Label, repeat: bool, keep_text: bool) -> Self {
+    pub(super) fn new(
+        plan: &Arc<Plan>,
+        label: Label,
+        repeat: bool,
+        kept: Option<KeptText>,
+    ) -> Self {
         Self {
             label,
             repeat,
             found: Vec::new(),
-            kept: keep_text.then(String::new),
+            kept,
             first_text: None,
             matcher: StreamMatcher::new(plan.watch(label)),
             paused: false,
@@ -60,9 +95,6 @@ impl TextStream {
         if self.first_text.is_none() {
             let blank = text.len() - text.trim_start().len();
             self.first_text = (blank < text.len()).then(|| self.bytes() + blank as u64);
-        }
-        if let Some(kept) = &mut self.kept {
-            kept.push_str(text);
         }
         self.matcher.push(text, scratch);
         self.judge(plan, scratch)
@@ -120,5 +152,27 @@ impl TextStream {
             }
         }
         self.found.len() - before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_whole_characters_up_to_its_own_and_the_common_bound() {
+        let mut left = 9;
+        let mut first = KeptText::new(6);
+        for piece in ["abc", "dé", "é", "f"] {
+            first.push(piece, &mut left);
+        }
+        assert_eq!((first.text.as_str(), first.cut, left), ("abcdé", true, 3));
+        let mut second = KeptText::new(6);
+        second.push("ab", &mut left);
+        assert!(!second.cut);
+        second.push("éé", &mut left);
+        // Nothing comes after a gap.
+        second.push("c", &mut left);
+        assert_eq!((second.text.as_str(), second.cut, left), ("ab", true, 1));
     }
 }

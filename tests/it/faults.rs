@@ -1,3 +1,7 @@
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper_util::{client::legacy::Client as PooledClient, rt::TokioExecutor};
 use thinkgate::app::Drained;
 
 use crate::support::{Client, Gate, Script, Signal, Upstream, eventually, open_connections, soon};
@@ -50,6 +54,29 @@ async fn a_client_that_never_reads_stops_the_upstream_and_is_let_go() {
     assert!(upstream.sent() < CHUNK * CHUNKS / 2, "{} bytes went out", upstream.sent());
     eventually("the end of the exchange", || gate.app().metrics().streams_active() == 0).await;
     eventually("the end of the connection's task", || gate.app().client_tasks() == 1).await;
+    drop(client);
+    gate.is_as_at_the_start(upstream.address).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http2_client_that_opens_no_window_loses_its_stream() {
+    let script = Script::stream().chunk("data: 1\n\n").until_peer_closes();
+    let upstream = Upstream::start(script).await;
+    let gate = Gate::configured(&upstream.url(), "timeouts: {client_write: 300ms}").await;
+    let client = PooledClient::builder(TokioExecutor::new())
+        .http2_only(true)
+        .http2_initial_stream_window_size(0)
+        .build_http::<Full<Bytes>>();
+    for path in ["/v1/chat/completions", "/v1/other"] {
+        let url = format!("http://{}{path}", gate.address());
+        let request = Request::post(url).body(Full::from("{}")).unwrap();
+        let response = soon("a response", client.request(request)).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let body = soon("the stream's end", response.into_body().collect()).await;
+        assert!(body.is_err(), "{body:?}");
+    }
+    upstream.cancelled(2).await;
+    eventually("the end of the exchanges", || gate.app().metrics().streams_active() == 0).await;
     drop(client);
     gate.is_as_at_the_start(upstream.address).await;
 }

@@ -28,6 +28,8 @@ mod faults;
 mod recorded_streams;
 /// Metrics, audit lines, the operator's listener.
 mod records;
+/// A configuration that is read again.
+mod reload;
 /// `thinkgate rules`: what it says of packs.
 mod rules_command;
 /// Recorded bodies and traces, from the command line.

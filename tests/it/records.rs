@@ -1,6 +1,6 @@
 use std::{fs, path::PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use thinkgate::record::audit;
 
 use crate::support::{Client, Gate, Script, Upstream, eventually};
@@ -106,6 +106,86 @@ async fn each_exchange_is_one_audit_line() {
     assert_eq!(lines[0]["prompt_hmac_sha256"], lines[1]["prompt_hmac_sha256"]);
     assert_eq!(lines[2]["prompt_hmac_sha256"], Value::Null);
     assert_eq!(lines[2]["bytes"]["unscanned_released"]["unknown"]["path"], 2);
+}
+
+/// The audit line of one exchange with two choices, and the log's configuration beside its file.
+async fn audit_line_of(upstream: Script, more: &str, prompt: &str) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.jsonl");
+    let upstream = Upstream::start(upstream).await;
+    let more = format!("audit: {{file: {}{more}}}", file.display());
+    let gate = Gate::configured(&upstream.url(), &more).await;
+    let mut client = gate.client().await;
+    let message = json!({"model": "m", "messages": [{"role": "user", "content": prompt}]});
+    client.post("/v1/chat/completions", &message.to_string()).await;
+    assert!(client.response().await.complete);
+    drop(client);
+    gate.drain().await;
+    serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap()
+}
+
+/// A body with two choices: one thinks at length and calls a tool, one answers.
+fn two_choices(thinking: &str) -> Script {
+    let call = json!({"index": 0, "id": "c", "function": {"name": "f", "arguments": "{\"city\": \"Oslo\"}"}});
+    let first = json!({"role": "assistant", "reasoning_content": thinking, "content": null, "tool_calls": [call]});
+    let second = json!({"role": "assistant", "content": "of the falcon's nest"});
+    let body = json!({"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [
+        {"index": 0, "message": first, "finish_reason": "tool_calls"},
+        {"index": 1, "message": second, "finish_reason": "stop"},
+    ]});
+    Script::answer("application/json", body.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_line_has_texts_where_the_operator_wants_them() {
+    let thinking = format!("what of \u{e9}toiles? {}", "\u{e9}".repeat(50_000));
+    let line = audit_line_of(two_choices(&thinking), ", text: true", "where is it?").await;
+    assert_eq!(line["prompt"]["text"], "where is it?");
+    let [first, second] = [&line["choices"][0], &line["choices"][1]];
+    // Once is enough for all choices.
+    assert_eq!(first["prompt"].get("text"), None);
+    let kept = first["thinking"]["text"].as_str().unwrap();
+    assert!(thinking.starts_with(kept) && (65_534..=65_536).contains(&kept.len()));
+    assert_eq!(first["thinking"]["text_cut"], true);
+    assert_eq!(first["thinking"]["chars"], thinking.chars().count());
+    assert_eq!(first["tool_call"]["text"], r#"{"city": "Oslo"}"#);
+    assert_eq!(second["answer"]["text"], "of the falcon's nest");
+    assert_eq!(second["answer"].get("text_cut"), None);
+    assert_eq!(second["answer"]["verdict"], "block");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_line_has_no_text_otherwise() {
+    for more in ["", ", text: false"] {
+        let line = audit_line_of(two_choices("what of it?"), more, "where is it?").await;
+        assert_eq!(line["choices"][1]["answer"]["verdict"], "block");
+        let line = line.to_string();
+        for text in ["what", "where", "nest", "falcon's", "Oslo", "city", "text"] {
+            assert!(!line.contains(text), "{text} stands in {line}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_line_is_in_the_file_while_traffic_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.jsonl");
+    let upstream = Upstream::start(Script::answer("application/json", "{}")).await;
+    let gate =
+        Gate::configured(&upstream.url(), &format!("audit: {{file: {}}}", file.display())).await;
+    let mut client = gate.client().await;
+    let lines = || fs::read_to_string(&file).unwrap_or_default().lines().count();
+    for count in [1, 2] {
+        client.chat().await;
+        client.response().await;
+        eventually("the line", || lines() == count).await;
+    }
+    // Whoever takes the file away has the lines so far; the next one begins a new file.
+    fs::remove_file(&file).unwrap();
+    client.chat().await;
+    client.response().await;
+    eventually("the line in a new file", || lines() == 1).await;
+    assert_eq!(gate.metric("audit_dropped_total").await, Some(0.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -97,7 +97,7 @@ fn start(plan: &Arc<Plan>, content_type: &str) -> (Session, Delivery) {
         Some(Endpoint::ChatCompletions),
         Identity { id: "own".into(), created: 9 },
     )
-    .keeping(Keep { text: true, trajectory: false });
+    .keeping(Keep { text: Some(usize::MAX), trajectory: false });
     let head = ResponseHead {
         status: 200,
         content_type: Some(content_type.to_owned()),

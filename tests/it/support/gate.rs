@@ -52,20 +52,12 @@ impl Gate {
 
     /// What the operator reads.
     pub(crate) async fn metrics(&self) -> String {
-        let mut client = Client::connect(self.app.admin()).await;
-        client.send("GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
-        String::from_utf8(client.response().await.body).expect("text")
+        metrics(self.app.admin()).await
     }
 
     /// The value of the series that begins with `name` (labels included, in the exposition's order).
     pub(crate) async fn metric(&self, series: &str) -> Option<f64> {
-        let metrics = self.metrics().await;
-        let line = metrics.lines().find(|line| {
-            line.strip_prefix("thinkgate_")
-                .and_then(|line| line.strip_prefix(series))
-                .is_some_and(|rest| rest.starts_with(' '))
-        })?;
-        line.rsplit(' ').next()?.parse().ok()
+        metric(self.app.admin(), series).await
     }
 
     /// Waits until nothing of an exchange is left: no task, no connection of either side.
@@ -86,4 +78,21 @@ impl Gate {
     pub(crate) fn into_app(self) -> App {
         self.app
     }
+}
+
+async fn metrics(admin: SocketAddr) -> String {
+    let mut client = Client::connect(admin).await;
+    client.send("GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    String::from_utf8(client.response().await.body).expect("text")
+}
+
+/// The value of a series at the operator's listener `admin`.
+pub(super) async fn metric(admin: SocketAddr, series: &str) -> Option<f64> {
+    let metrics = metrics(admin).await;
+    let line = metrics.lines().find(|line| {
+        line.strip_prefix("thinkgate_")
+            .and_then(|line| line.strip_prefix(series))
+            .is_some_and(|rest| rest.starts_with(' '))
+    })?;
+    line.rsplit(' ').next()?.parse().ok()
 }

@@ -2,12 +2,14 @@
 
 mod client;
 mod gate;
+mod served;
 mod upstream;
 
 use std::{fs, future::Future, path::PathBuf, time::Duration};
 
 pub(crate) use client::Client;
 pub(crate) use gate::Gate;
+pub(crate) use served::{Served, thinkgate};
 pub(crate) use upstream::{Script, Signal, Upstream};
 
 /// What anything in a test may take at most.

@@ -1,0 +1,50 @@
+//! What of a configuration holds until the process ends, whatever the file says later.
+
+use super::settings::{Config, Timeouts};
+
+impl Config {
+    /// The keys with which `new` differs from this running configuration, and that only a restart can change.
+    #[must_use]
+    pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
+        let differs = [
+            ("listen", self.listen != new.listen),
+            ("admin_listen", self.admin_listen != new.admin_listen),
+            ("audit.file", self.audit.file != new.audit.file),
+            ("audit.hash_key_file", self.audit.hash_key_file != new.audit.hash_key_file),
+            ("classifier.enabled", self.classifier.enabled != new.classifier.enabled),
+            ("classifier.model", self.classifier.model != new.classifier.model),
+            ("classifier.threads", self.classifier.threads != new.classifier.threads),
+            ("classifier.threshold", self.classifier.threshold != new.classifier.threshold),
+            ("classifier.action", self.classifier.action != new.classifier.action),
+            ("classifier.deadline", self.classifier.deadline != new.classifier.deadline),
+            ("limits.connections", self.connections.clients != new.connections.clients),
+            ("timeouts.client_write", self.timeouts.client_write != new.timeouts.client_write),
+            (
+                "timeouts.request_header",
+                self.timeouts.request_header != new.timeouts.request_header,
+            ),
+            ("timeouts.drain", self.timeouts.drain != new.timeouts.drain),
+        ];
+        differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+    }
+
+    /// This running configuration with everything of `new` that needs no restart.
+    #[must_use]
+    pub fn renewed(&self, new: Self) -> Self {
+        let mut audit = self.audit.clone();
+        audit.text = new.audit.text;
+        Self {
+            listen: self.listen,
+            admin_listen: self.admin_listen,
+            audit,
+            classifier: self.classifier.clone(),
+            connections: self.connections,
+            timeouts: Timeouts {
+                connect: new.timeouts.connect,
+                upstream_idle: new.timeouts.upstream_idle,
+                ..self.timeouts
+            },
+            ..new
+        }
+    }
+}
