@@ -110,6 +110,16 @@ impl Passage {
         }
     }
 
+    /// Keeps at most `bytes` bytes of text; gives the rest back, if there is any.
+    pub fn cut(&mut self, bytes: usize) -> Option<Self> {
+        let News::Text(said, text) = &mut self.news else { return None };
+        if text.len() <= bytes {
+            return None;
+        }
+        let rest = text.split_off(text.floor_char_boundary(bytes));
+        Some(Self { voice: self.voice, news: News::Text(*said, rest) })
+    }
+
     /// Takes `next` in where it goes on with the same text; gives it back where it does not.
     pub fn join(&mut self, next: Self) -> Option<Self> {
         match (&mut self.news, next) {

@@ -1,6 +1,9 @@
 //! The voices of one exchange: its prompt, and its choices, which begin with the prompt's state.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Batch, ClassifyError, Network, News, Passage, Reader, Rubric, Scores, Tokenise, Voice,
@@ -19,6 +22,8 @@ pub struct Readers {
     /// The state with which choices begin.
     ground: Vec<f32>,
     choices: BTreeMap<usize, Box<Reader>>,
+    /// Voices of which something new was concluded.
+    moved: BTreeSet<Voice>,
 }
 
 // === impl Readers ===
@@ -29,7 +34,15 @@ impl Readers {
     pub fn new(rubric: Arc<Rubric>, trajectory: bool) -> Self {
         let ground = vec![0.0; rubric.state];
         let choices = BTreeMap::new();
-        Self { rubric, trajectory, prompt: None, prompt_scores: None, ground, choices }
+        Self {
+            rubric,
+            trajectory,
+            prompt: None,
+            prompt_scores: None,
+            ground,
+            choices,
+            moved: BTreeSet::new(),
+        }
     }
 
     /// Takes in a passage.
@@ -43,6 +56,9 @@ impl Readers {
             News::Text(said, text) => reader.read(tokeniser, *said, text)?,
             News::Decided(channel) => reader.decide(tokeniser, *channel)?,
             News::End => reader.end(tokeniser)?,
+        }
+        if !matches!(passage.news, News::Text(..)) {
+            self.moved.insert(passage.voice);
         }
         Ok(())
     }
@@ -77,7 +93,23 @@ impl Readers {
         batch: &Batch,
         row: usize,
     ) -> Result<(), ClassifyError> {
+        self.moved.insert(voice);
         self.reader(voice).take_in(batch, row)
+    }
+
+    /// What was concluded since the last call.
+    pub fn news(&mut self) -> Vec<(Voice, Scores)> {
+        let moved = std::mem::take(&mut self.moved);
+        moved.into_iter().filter_map(|voice| Some((voice, self.scores(voice)?))).collect()
+    }
+
+    /// Drops all that is kept of a voice.
+    pub fn forget(&mut self, voice: Voice) {
+        self.moved.remove(&voice);
+        match voice {
+            Voice::Prompt => self.prompt = None,
+            Voice::Choice(position) => drop(self.choices.remove(&position)),
+        }
     }
 
     /// Runs everything that can be run.

@@ -185,7 +185,9 @@ mod tests {
 
     fn pooled(pooling: Pooling, values: &[f32]) -> f32 {
         let mut pool = Pool::default();
-        values.iter().for_each(|&value| pool.push(pooling, value));
+        for &value in values {
+            pool.push(pooling, value);
+        }
         pool.value()
     }
 

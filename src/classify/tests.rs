@@ -30,7 +30,7 @@ impl Network for Shouting {
                 let logit = if batch.tokens[at] == i64::from(u32::from('!')) { 4.0 } else { -4.0 };
                 batch.logits.extend([logit, -logit]);
                 if batch.mask[at] > 0.0 {
-                    state = [state[0] + 1.0, batch.channels[at] as f32];
+                    state = [state[0] + 1.0, if batch.channels[at] == 2 { 2.0 } else { 0.0 }];
                 }
             }
             batch.states_out.extend(state);
@@ -125,7 +125,7 @@ fn choices_begin_with_the_prompts_state_and_wait_for_it() {
 #[test]
 fn undecided_text_is_scored_at_once_and_belongs_to_what_it_turns_out_to_be() {
     let lead = text(CHOICE, Said::Undecided, &"!".repeat(20));
-    let open = read(&[lead.clone()]);
+    let open = read(std::slice::from_ref(&lead));
     assert!(open.scores(CHOICE).unwrap().undecided);
     let decided = Passage { voice: CHOICE, news: News::Decided(Channel::Thinking) };
     let answer = text(CHOICE, Said::Answer, "calm");
@@ -165,6 +165,15 @@ fn numbers_that_are_none_are_an_error() {
     readers.take(&mut Letters, &text(CHOICE, Said::Answer, "123456789 1")).unwrap();
     let failed = readers.run(&mut Broken, &mut Batch::default());
     assert_eq!(failed, Err(ClassifyError::Numbers));
+}
+
+#[test]
+fn a_long_passage_is_cut_between_characters() {
+    let mut passage = text(CHOICE, Said::Answer, "ab制c");
+    assert_eq!(passage.cut(6), None);
+    assert_eq!(passage.cut(3), Some(text(CHOICE, Said::Answer, "制c")));
+    assert_eq!(passage, text(CHOICE, Said::Answer, "ab"));
+    assert_eq!(end(CHOICE).cut(0), None);
 }
 
 #[test]

@@ -17,6 +17,10 @@ impl Config {
             ("classifier.threshold", self.classifier.threshold != new.classifier.threshold),
             ("classifier.action", self.classifier.action != new.classifier.action),
             ("classifier.deadline", self.classifier.deadline != new.classifier.deadline),
+            (
+                "classifier.waiting_bytes",
+                self.classifier.waiting_bytes != new.classifier.waiting_bytes,
+            ),
             ("limits.connections", self.connections.clients != new.connections.clients),
             ("timeouts.client_write", self.timeouts.client_write != new.timeouts.client_write),
             (

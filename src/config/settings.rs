@@ -110,6 +110,8 @@ pub struct Classifier {
     pub action: RuleAction,
     /// How long text may wait for its scores, default 5 s.
     pub deadline: Duration,
+    /// Bytes of one text that may wait for their scores, default 16 KiB.
+    pub waiting_bytes: usize,
 }
 
 /// How many connections are served.
@@ -168,6 +170,7 @@ impl Default for Classifier {
             threshold: Rate::default(),
             action: RuleAction::Flag,
             deadline: Duration::from_secs(5),
+            waiting_bytes: 16 << 10,
         }
     }
 }
@@ -302,6 +305,9 @@ fn read_classifier(root: &mut Section, findings: &mut Findings) -> Classifier {
         threshold: section.value("threshold", findings, named).unwrap_or(default.threshold),
         action: section.value("action", findings, classifier_action).unwrap_or(default.action),
         deadline: section.value("deadline", findings, duration).unwrap_or(default.deadline),
+        waiting_bytes: section
+            .value("waiting_bytes", findings, size)
+            .unwrap_or(default.waiting_bytes),
     };
     section.finish(findings);
     classifier

@@ -8,14 +8,20 @@
 //! | `backend` | chooses the runtime: the library that `ORT_DYLIB_PATH` names, else tract, which is built in |
 //! | `files` | a model's files with their checksums, from the binary or a folder |
 //! | `model` | [`Model`]: files → tokeniser and network, tried out |
+//! | `threads` | the threads that score streams, in batches |
+//! | `lane` | an exchange's way to its thread and back |
 //! | `local` | scores a session on the caller's own thread (`scan`, `eval`) |
 
 mod backend;
 mod files;
+mod lane;
 mod local;
 mod model;
+mod threads;
 
 pub use backend::{Backend, Runtime};
 pub use files::ModelFiles;
+pub use lane::Lane;
 pub use local::LocalScorer;
 pub use model::{Model, ModelError};
+pub use threads::{Scorers, ScorersError};

@@ -9,7 +9,7 @@ use std::{
 use assert_cmd::Command;
 use serde_json::{Value, json};
 
-use crate::support::pack;
+use crate::support::{Gate, Script, Served, Signal, Upstream, pack, soon, thinkgate};
 
 fn model() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples/classifier"))
@@ -159,4 +159,129 @@ fn check_tells_what_is_wrong_with_a_model_too() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains("cannot read /nowhere/manifest.json"), "{told}");
     assert!(told.contains("classifier.action: expected one of none, flag, block"), "{told}");
+}
+
+/// One SSE event of a chat stream.
+fn event(delta: &Value) -> String {
+    let choice = json!({"index": 0, "delta": delta, "finish_reason": null});
+    let chunk = json!({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m",
+                       "choices": [choice]});
+    format!("data: {chunk}\n\n")
+}
+
+/// The exchange of [`trace`] as a stream, a word an event.
+fn stream() -> (Script, String) {
+    let words = |field: &str, text: &str| -> String {
+        text.split_inclusive(' ').map(|word| event(&json!({field: word}))).collect()
+    };
+    let body = words("reasoning_content", "careful careful let us see")
+        + &words("content", "first harm harm harm then more harm harm harm harm harm")
+        + "data: [DONE]\n\n";
+    (Script::stream().chunk(&body).end(), body)
+}
+
+fn configured(more: &str) -> String {
+    format!("classifier: {{model: {}, threads: 1{more}}}", model().display())
+}
+
+/// What the client got of one exchange, what was recorded, and the metrics behind it.
+async fn exchange(upstream: Script, more: &str) -> (Vec<u8>, Value, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.jsonl");
+    let upstream = Upstream::start(upstream).await;
+    let more = format!("audit: {{file: {}}}\n{more}", file.display());
+    let gate = Gate::configured(&upstream.url(), &more).await;
+    let mut client = gate.client().await;
+    let message = json!({"model": "m", "messages": [{"role": "user", "content": "do it"}]});
+    client.post("/v1/chat/completions", &message.to_string()).await;
+    let response = client.response().await;
+    assert!(response.complete);
+    drop(client);
+    gate.is_as_at_the_start(upstream.address).await;
+    let metrics = gate.metrics().await;
+    gate.drain().await;
+    let line = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    (response.body, line, metrics)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_shadow_mode_bytes_pass_as_they_came_and_the_record_has_the_last_scores() {
+    let (script, sent) = stream();
+    let (body, line, metrics) = exchange(script, &configured("")).await;
+    assert_eq!(String::from_utf8(body).unwrap(), sent);
+    // The same figures as `scan` tells of the same texts.
+    let answer = &line["choices"][0]["answer"];
+    assert!((answer["risk"].as_f64().unwrap() - 0.719).abs() < 1e-3, "{answer}");
+    assert_eq!((&answer["verdict"], &answer["first_flag_char"]), (&json!("flag"), &json!(55)));
+    assert_eq!(line["choices"][0]["outcome"], "unsafe");
+    assert!(line["prompt"]["risk"].as_f64().unwrap() > 0.0);
+    for series in [
+        "thinkgate_classifier_scored_bytes_total 86\n",
+        "thinkgate_classifier_queue_depth 0\n",
+        "thinkgate_classifier_failures_total{reason=\"deadline\"} 0\n",
+        "category=\"cybercrime\",channel=\"answer\",detector=\"classifier\",severity=\"medium\"} 1\n",
+    ] {
+        assert!(metrics.contains(series), "{series} is not in {metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_no_stream_is_scored_too() {
+    let message = json!({"role": "assistant", "reasoning_content": "let us see",
+                         "content": "harm ".repeat(4_000)});
+    let choice = json!({"index": 0, "message": message, "finish_reason": "stop"});
+    let body = json!({"id": "x", "object": "chat.completion", "choices": [choice]}).to_string();
+    let script = Script::answer("application/json", &body);
+    let (got, line, _) = exchange(script, &configured("")).await;
+    assert_eq!(got, body.as_bytes());
+    assert_eq!(line["choices"][0]["answer"]["first_flag_char"], 80);
+    assert_eq!(line["choices"][0]["outcome"], "unsafe");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_classifier_that_is_too_late_is_recorded_as_such() {
+    let (script, sent) = stream();
+    let (body, line, metrics) = exchange(script, &configured(", deadline: 0s")).await;
+    assert_eq!(String::from_utf8(body).unwrap(), sent);
+    assert_eq!(line["choices"][0]["outcome"], "unjudged");
+    assert!(!metrics.contains("thinkgate_classifier_failures_total{reason=\"deadline\"} 0\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_it_may_block_a_stream_is_cut_when_the_score_has_come() {
+    let seen = Signal::new();
+    let calm = event(&json!({"content": "calm "}));
+    let script = Script::stream()
+        .chunk(event(&json!({"content": "harm ".repeat(24)})))
+        .wait(&seen)
+        .flood(format!("{:x}\r\n{calm}\r\n", calm.len()), 100_000)
+        .until_peer_closes();
+    let upstream = Upstream::start(script).await;
+    let more = format!("mode: enforce\n{}", configured(", action: block"));
+    let gate = Gate::configured(&upstream.url(), &more).await;
+    let mut client = gate.client().await;
+    client.chat().await;
+    client.until("harm").await;
+    seen.give();
+    soon("the cut", client.until("content_filter")).await;
+    upstream.cancelled(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_says_what_runs_the_model_and_refuses_a_broken_one() {
+    let upstream = Upstream::start(Script::answer("application/json", "{}")).await;
+    let mut command = thinkgate();
+    command.args(["serve", "--upstream", &upstream.url(), "--listen", "127.0.0.1:0"]);
+    command.args(["--admin-listen", "127.0.0.1:0"]);
+    command.env_remove("THINKGATE_CLASSIFIER__ENABLED").env_remove("ORT_DYLIB_PATH");
+    let served = Served::start(command);
+    assert_eq!(served.line["classifier"], "tract");
+
+    let mut command = thinkgate();
+    command.args(["serve", "--upstream", &upstream.url()]);
+    command.env_remove("THINKGATE_CLASSIFIER__ENABLED");
+    let broken = command.env("THINKGATE_CLASSIFIER__MODEL", "/nowhere").output().unwrap();
+    assert_eq!(broken.status.code(), Some(64));
+    let told = String::from_utf8(broken.stderr).unwrap();
+    assert!(told.contains("classifier: cannot read /nowhere/manifest.json"), "{told}");
 }
