@@ -77,6 +77,13 @@ impl Loaded {
         &self.rules
     }
 
+    /// The classifier's model, its version and what runs it.
+    pub(super) fn classifier(&self) -> Option<String> {
+        let model = self.model.as_ref()?;
+        let manifest = model.manifest();
+        Some(format!("{} {} ({})", manifest.name, manifest.version, model.backend().name()))
+    }
+
     /// What scores on this thread, where there is a classifier.
     pub(super) fn scorer(&self) -> Result<Option<LocalScorer>, ConfigErrors> {
         let scorer = self.model.as_ref().map(LocalScorer::new).transpose();

@@ -19,6 +19,9 @@ mod local;
 mod model;
 mod threads;
 
+#[cfg(test)]
+mod tests;
+
 pub use backend::{Backend, Runtime};
 pub use files::ModelFiles;
 pub use lane::Lane;

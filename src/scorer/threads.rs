@@ -181,6 +181,24 @@ impl Shared {
         self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// Shared by no threads: the queue's other end is the caller's.
+    #[cfg(test)]
+    pub(super) fn unread(
+        metrics: Arc<Metrics>,
+        limits: ScoringLimits,
+    ) -> (Arc<Self>, Receiver<Arc<Inner>>) {
+        let (sender, queue) = channel();
+        let queues = Mutex::new(vec![sender]);
+        let waiting_bytes = AtomicUsize::new(0);
+        (Arc::new(Self { metrics, limits, queues, waiting_bytes }), queue)
+    }
+
+    /// Bytes of text that wait.
+    #[cfg(test)]
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes.load(Ordering::Relaxed)
+    }
+
     pub(super) fn note_failure(&self, failure: ClassifierFailure) {
         self.metrics.note_classifier_failure(failure);
     }

@@ -1,4 +1,4 @@
-//! `thinkgate eval`: how well the rules read labelled exchanges.
+//! `thinkgate eval`: how well the rules and the classifier read labelled exchanges.
 //!
 //! Every exchange goes through the same session machine as live traffic and `scan`, in shadow mode, and what it
 //! concludes is compared with the labels. With `--frames` benign text is streamed in enforce mode as well.
@@ -95,8 +95,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     for file in &arguments.files {
         eval.file(file);
     }
-    let summary =
-        Summary::new(&eval.tally, eval.frames.as_ref(), eval.bad_lines, eval.session_time);
+    let summary = Summary::new(
+        &eval.tally,
+        eval.frames.as_ref(),
+        loaded.classifier(),
+        eval.bad_lines,
+        eval.session_time,
+    );
     write_files(arguments, &summary, &eval.tally)?;
     match table::write(&summary, &mut io::stdout().lock()) {
         // Whoever reads has seen enough.
