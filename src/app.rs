@@ -17,6 +17,7 @@ use crate::{
     },
     record::{audit::TEXT_BYTES, metrics::Metrics},
     rules::RuleSet,
+    scorer::{Runtime, Scorers, ScorersError},
     server::{Accepting, Admin, ConnectionSettings, accept_connections, serve_connection},
     session::{Keep, Plan},
 };
@@ -39,6 +40,9 @@ pub struct App {
     tasks: TaskTracker,
     admin_tasks: TaskTracker,
     upstream_tasks: TaskTracker,
+    scorers: Option<Arc<Scorers>>,
+    /// Exchanges that are over for their client, and wait for their last scores.
+    closing: TaskTracker,
 }
 
 /// Why thinkgate does not run.
@@ -61,9 +65,15 @@ pub enum StartError {
         /// The system's reason.
         cause: io::Error,
     },
+    /// The classifier's model cannot be used, or its threads do not start; nothing was bound.
+    #[error("classifier: {0}")]
+    Classifier(#[from] ScorersError),
     /// The rules' compilation broke off.
     #[error("compiling the rules broke off")]
     RulesPanicked,
+    /// The loading of the classifier's model broke off.
+    #[error("loading the classifier's model broke off")]
+    ClassifierPanicked,
     /// The metrics cannot be set up.
     #[error("cannot set up metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -94,8 +104,15 @@ impl StartError {
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Config(_) | Self::UpstreamTls(_) | Self::Audit(_) => true,
-            Self::Bind { .. } | Self::Metrics(_) | Self::RulesPanicked => false,
+            Self::Config(_)
+            | Self::UpstreamTls(_)
+            | Self::Audit(_)
+            | Self::Classifier(ScorersError::Model(_)) => true,
+            Self::Classifier(ScorersError::Thread(_))
+            | Self::Bind { .. }
+            | Self::Metrics(_)
+            | Self::RulesPanicked
+            | Self::ClassifierPanicked => false,
         }
     }
 }
@@ -123,7 +140,16 @@ impl App {
         let upstream_tasks = TaskTracker::new();
         let client = upstream_client(&config, &upstream_tasks)?;
         let audit = AuditLog::open(&config.audit, Arc::clone(&metrics))?.map(Arc::new);
-        let proxy = proxy(&config, &rules, Shared { client, audit, metrics: Arc::clone(&metrics) });
+        let scorers = start_scorers(&config, &metrics).await?;
+        let closing = TaskTracker::new();
+        let shared = Shared {
+            client,
+            audit,
+            metrics: Arc::clone(&metrics),
+            scorers: scorers.clone(),
+            closing: closing.clone(),
+        };
+        let proxy = proxy(&config, &rules, shared);
         let listener = bind(config.listen).await?;
         let admin_listener = bind(config.admin_listen).await?;
         let app = Self {
@@ -140,6 +166,8 @@ impl App {
             tasks: TaskTracker::new(),
             admin_tasks: TaskTracker::new(),
             upstream_tasks,
+            scorers,
+            closing,
             config,
         };
         app.serve_admin(admin_listener);
@@ -217,6 +245,12 @@ impl App {
         self.rules
     }
 
+    /// What runs the classifier: `tract`, `native`, or `off`.
+    #[must_use]
+    pub fn classifier(&self) -> &'static str {
+        self.scorers.as_ref().map_or("off", |scorers| scorers.backend().name())
+    }
+
     /// The metrics.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
@@ -270,6 +304,8 @@ impl App {
         };
         self.abort.cancel();
         self.tasks.wait().await;
+        self.closing.close();
+        self.closing.wait().await;
         self.admin_stop.cancel();
         self.admin_tasks.close();
         self.admin_tasks.wait().await;
@@ -283,8 +319,13 @@ impl App {
         let Some(proxy) = Arc::into_inner(self.proxy).and_then(CurrentProxy::into_proxy) else {
             return;
         };
-        let Proxy { client, audit, .. } = proxy;
+        let Proxy { client, audit, scorers, .. } = proxy;
         drop(client);
+        if let Some(scorers) = scorers
+            && tokio::task::spawn_blocking(move || scorers.close()).await.is_err()
+        {
+            tracing::error!(code = "scorers_panicked");
+        }
         self.upstream_tasks.close();
         let limit = std::time::Duration::from_secs(1);
         if tokio::time::timeout(limit, self.upstream_tasks.wait()).await.is_err() {
@@ -313,7 +354,13 @@ fn reload(
     let keeps_client = !needs_tls(&config) && config.timeouts.connect == old.timeouts.connect;
     let client =
         if keeps_client { old.client.clone() } else { upstream_client(&config, upstream_tasks)? };
-    let shared = Shared { client, audit: old.audit.clone(), metrics: Arc::clone(&old.metrics) };
+    let shared = Shared {
+        client,
+        audit: old.audit.clone(),
+        metrics: Arc::clone(&old.metrics),
+        scorers: old.scorers.clone(),
+        closing: old.closing.clone(),
+    };
     current.replace(proxy(&config, &rules, shared));
     Ok(Reloaded { rules: rules.rules().len(), needs_restart })
 }
@@ -323,13 +370,35 @@ struct Shared {
     client: UpstreamClient,
     audit: Option<Arc<AuditLog>>,
     metrics: Arc<Metrics>,
+    scorers: Option<Arc<Scorers>>,
+    closing: TaskTracker,
+}
+
+/// Loads the classifier's model off the runtime's threads, and starts its own.
+async fn start_scorers(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Arc<Scorers>>, StartError> {
+    let (config, metrics) = (config.classifier.clone(), Arc::clone(metrics));
+    let started = tokio::task::spawn_blocking(move || Scorers::configured(&config, metrics));
+    let scorers = started.await.map_err(|_| StartError::ClassifierPanicked)??;
+    if scorers.is_some()
+        && let Some(reason) = Runtime::get().complaint()
+    {
+        tracing::warn!(code = "classifier_library_unusable", reason);
+    }
+    Ok(scorers.map(Arc::new))
 }
 
 fn proxy(config: &Config, rules: &Arc<RuleSet>, shared: Shared) -> Proxy {
     let state = |route: &Route| {
         let settings = config.session_settings(route);
-        let plan = Arc::new(Plan::new(Arc::clone(rules), route.policy.clone(), settings));
-        Arc::new(RouteState { route: route.clone(), plan })
+        let plan = Plan::new(Arc::clone(rules), route.policy.clone(), settings);
+        let plan = match &shared.scorers {
+            Some(scorers) => plan.with_classifier(scorers.judge(config.classifier.action)),
+            None => plan,
+        };
+        Arc::new(RouteState { route: route.clone(), plan: Arc::new(plan) })
     };
     Proxy {
         routes: config.routes.iter().map(state).collect(),
@@ -339,6 +408,8 @@ fn proxy(config: &Config, rules: &Arc<RuleSet>, shared: Shared) -> Proxy {
         limits: config.limits,
         metrics: shared.metrics,
         audit: shared.audit,
+        scorers: shared.scorers,
+        closing: shared.closing,
         keep: keep(&config.audit),
     }
 }

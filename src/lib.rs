@@ -10,16 +10,18 @@
 //! | [`channel`] | deltas | text of the channels: prompt, thinking, answer, tool call, refusal |
 //! | [`text`] | channel text | folded text with offsets into the original |
 //! | [`rules`] | folded text | matches of rule packs, and from where on a match may still come |
+//! | [`classify`] | channel text | how probable harm, safety thinking and refusal are, by a learned model |
 //! | [`trace`] | what an exchange showed | its outcome: thinking and answer judged together |
 //! | [`policy`] | findings | verdicts, and the action that the mode allows |
 //! | [`record`] | events | metrics, audit lines |
 //! | [`session`] | bytes and the time | effects: forward, stop, record (the core's one interface) |
 //! | [`config`] | flags, environment, file | a checked configuration |
+//! | [`scorer`] | text that sessions hand out | its scores, from threads that run the model |
 //! | [`proxy`] | an HTTP request | an HTTP response, with a session reading along |
 //! | [`server`] | sockets | connections, drained at the end |
 //! | [`app`] | a configuration | a running thinkgate |
 //!
-//! The first nine are the *core*: synchronous, without network, clock, environment or runtime. The rest is
+//! The first ten are the *core*: synchronous, without network, clock, environment or runtime. The rest is
 //! the *shell*: async and thin. ARCHITECTURE.md tells the life of a request.
 
 #![cfg_attr(
@@ -35,11 +37,13 @@ pub mod dialect;
 pub mod channel;
 pub mod text;
 pub mod rules;
+pub mod classify;
 pub mod trace;
 pub mod policy;
 pub mod record;
 pub mod session;
 pub mod config;
+pub mod scorer;
 pub mod proxy;
 pub mod server;
 pub mod app;

@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use thinkgate::config::{Config, load_rules};
+use thinkgate::{
+    config::{Config, load_rules},
+    scorer::Model,
+};
 
 /// What `check` takes.
 #[derive(Debug, clap::Args)]
@@ -28,6 +31,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             }
             if let Err(errors) = load_rules(&config.rules) {
                 tell(&errors);
+            }
+            if let Err(error) = Model::configured(&config.classifier) {
+                tell(&format_args!("classifier.model: {error}"));
             }
         }
     }

@@ -1,19 +1,38 @@
 //! Rules and policy for the commands that read what was recorded.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use thinkgate::{
-    config::{Config, ConfigErrors, load_rules},
+    config::{Config, ConfigError, ConfigErrors, load_rules},
     policy::Mode,
     rules::RuleSet,
+    scorer::{LocalScorer, Model, ModelError, Runtime},
     session::{Plan, Settings},
 };
+
+/// Which detectors read, and by what decisions.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Detectors {
+    /// A rule pack, a folder of them, or builtin; replaces the built-in packs [env: `THINKGATE_RULES`]
+    #[arg(long, value_name = "FILE_OR_DIR")]
+    rules: Vec<String>,
+    /// Run without the classifier [env: `THINKGATE_CLASSIFIER__ENABLED=false`]
+    #[arg(long)]
+    no_classifier: bool,
+    /// The configuration whose policy holds [env: `THINKGATE_CONFIG`]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
 
 /// A checked configuration with its rules.
 #[derive(Debug)]
 pub(super) struct Loaded {
     config: Config,
     rules: Arc<RuleSet>,
+    model: Option<Model>,
 }
 
 /// Loads the configuration (the flag's file, else the environment's) and its rules, or those of `--rules`.
@@ -28,7 +47,26 @@ pub(super) fn load(config: Option<&Path>, rules: Vec<String>) -> Result<Loaded, 
         return Err(errors);
     }
     let rules = Arc::new(load_rules(&config.rules)?);
-    Ok(Loaded { config, rules })
+    Ok(Loaded { config, rules, model: None })
+}
+
+/// Loads what the flags name over the configuration, the classifier's model too.
+pub(super) fn load_detectors(detectors: &Detectors) -> Result<Loaded, ConfigErrors> {
+    let loaded = load(detectors.config.as_deref(), detectors.rules.clone())?;
+    let mut classifier = loaded.config.classifier.clone();
+    classifier.enabled &= !detectors.no_classifier;
+    let model = Model::configured(&classifier).map_err(|error| broken_model(&error))?;
+    if model.is_some()
+        && let Some(complaint) = Runtime::get().complaint()
+    {
+        super::complain(&complaint);
+    }
+    Ok(Loaded { model, ..loaded })
+}
+
+fn broken_model(error: &ModelError) -> ConfigErrors {
+    let key = "classifier.model".to_owned();
+    ConfigErrors(vec![ConfigError { origin: None, key, reason: error.to_string() }])
 }
 
 // === impl Loaded ===
@@ -37,6 +75,19 @@ impl Loaded {
     /// The rules.
     pub(super) const fn rules(&self) -> &Arc<RuleSet> {
         &self.rules
+    }
+
+    /// The classifier's model, its version and what runs it.
+    pub(super) fn classifier(&self) -> Option<String> {
+        let model = self.model.as_ref()?;
+        let manifest = model.manifest();
+        Some(format!("{} {} ({})", manifest.name, manifest.version, model.backend().name()))
+    }
+
+    /// What scores on this thread, where there is a classifier.
+    pub(super) fn scorer(&self) -> Result<Option<LocalScorer>, ConfigErrors> {
+        let scorer = self.model.as_ref().map(LocalScorer::new).transpose();
+        scorer.map_err(|error| broken_model(&error))
     }
 
     /// The default route's policy with nothing carried out.
@@ -60,6 +111,12 @@ impl Loaded {
             category.mode = None;
         }
         let settings = Settings { whole_prompt: true, ..self.config.session_settings(route) };
-        Arc::new(Plan::new(Arc::clone(&self.rules), policy, settings))
+        let plan = Plan::new(Arc::clone(&self.rules), policy, settings);
+        Arc::new(match &self.model {
+            Some(model) if mode == Mode::Shadow => {
+                plan.with_classifier(model.judge(self.config.classifier.action))
+            }
+            Some(_) | None => plan,
+        })
     }
 }

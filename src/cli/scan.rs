@@ -17,13 +17,15 @@ use bytes::Bytes;
 use clap::ValueEnum;
 use serde::Serialize;
 use thinkgate::{
+    classify::Readers,
     dialect::Dialect,
     policy::Verdict,
     record::{ChannelReport, ChoiceReport, ExchangeReport},
+    scorer::LocalScorer,
     session::{BodyEnd, Identity, Keep, Plan, ResponseHead, Session},
 };
 
-use super::plan;
+use super::plan::{self, Detectors};
 
 /// Some input could not be read.
 const UNREADABLE: u8 = 2;
@@ -49,12 +51,8 @@ pub(crate) struct Arguments {
     /// Write how the risk rose along the text
     #[arg(long)]
     trajectory: bool,
-    /// A rule pack, a folder of them, or builtin; replaces the built-in packs [env: `THINKGATE_RULES`]
-    #[arg(long, value_name = "FILE_OR_DIR")]
-    rules: Vec<String>,
-    /// The configuration whose policy holds [env: `THINKGATE_CONFIG`]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    detectors: Detectors,
 }
 
 /// How the findings are written.
@@ -92,8 +90,10 @@ struct Trace {
 
 /// Scans every file.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let plan = match plan::load(arguments.config.as_deref(), arguments.rules.clone()) {
-        Ok(loaded) => loaded.shadow(),
+    let loaded = plan::load_detectors(&arguments.detectors)
+        .and_then(|loaded| Ok((loaded.shadow(), loaded.scorer()?)));
+    let (plan, scorer) = match loaded {
+        Ok(loaded) => loaded,
         Err(errors) => {
             super::complain(&errors);
             return Ok(ExitCode::from(super::USAGE));
@@ -101,6 +101,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let mut scan = Scan {
         plan,
+        scorer,
         keep: Keep { text: Some(usize::MAX), trajectory: arguments.trajectory },
         show_text: arguments.text,
         format: arguments.format,
@@ -121,6 +122,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 struct Scan<W> {
     plan: Arc<Plan>,
+    scorer: Option<LocalScorer>,
     keep: Keep,
     show_text: bool,
     format: Format,
@@ -149,7 +151,7 @@ impl<W: Write> Scan<W> {
     }
 
     fn body(&mut self, name: &str, mut file: File) -> io::Result<()> {
-        let mut session = self.session();
+        let (mut session, mut readers) = self.session();
         session.on_response(&ResponseHead { status: 200, content_type: None, undecodable: false });
         let now = now();
         let mut buffer = vec![0; 64 << 10];
@@ -159,12 +161,14 @@ impl<W: Write> Scan<W> {
                 Ok(length) => {
                     let chunk = buffer.get(..length).unwrap_or_default();
                     session.on_chunk(now, Bytes::copy_from_slice(chunk));
+                    self.score(&mut session, &mut readers);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return self.complain(name, &format!("cannot be read: {error}")),
             }
         }
         session.on_end(now, BodyEnd::Complete);
+        self.score(&mut session, &mut readers);
         let report = session.report();
         self.tell(name, report)
     }
@@ -210,18 +214,29 @@ impl<W: Write> Scan<W> {
             Some(serde_json::Value::String(id)) => id,
             Some(other) => other.to_string(),
         };
-        let mut session = self.session();
+        let (mut session, mut readers) = self.session();
         session.on_trace(
             trace.prompt.as_deref(),
             trace.thinking.as_deref(),
             trace.answer.as_deref(),
         );
+        self.score(&mut session, &mut readers);
         let report = session.report();
         self.tell(&id, report)
     }
 
-    fn session(&self) -> Session {
-        Session::new(Arc::clone(&self.plan), None, Identity::default()).keeping(self.keep)
+    /// A session, and the classifier's state beside it.
+    fn session(&self) -> (Session, Option<Readers>) {
+        let plan = Arc::clone(&self.plan);
+        let session = Session::new(plan, None, Identity::default()).keeping(self.keep);
+        let readers = self.scorer.as_ref().map(|scorer| scorer.readers(self.keep.trajectory));
+        (session, readers)
+    }
+
+    fn score(&mut self, session: &mut Session, readers: &mut Option<Readers>) {
+        if let (Some(scorer), Some(readers)) = (&mut self.scorer, readers) {
+            scorer.follow(readers, session, now());
+        }
     }
 
     fn tell(&mut self, id: &str, mut report: ExchangeReport) -> io::Result<()> {

@@ -120,7 +120,7 @@ fn announce(app: &App, upstream: &str, mode: &str) -> std::io::Result<()> {
         "upstream": upstream,
         "mode": mode,
         "rules": app.rules(),
-        "classifier": "off",
+        "classifier": app.classifier(),
     });
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;

@@ -12,6 +12,15 @@ impl Config {
             ("audit.file", self.audit.file != new.audit.file),
             ("audit.hash_key_file", self.audit.hash_key_file != new.audit.hash_key_file),
             ("classifier.enabled", self.classifier.enabled != new.classifier.enabled),
+            ("classifier.model", self.classifier.model != new.classifier.model),
+            ("classifier.threads", self.classifier.threads != new.classifier.threads),
+            ("classifier.threshold", self.classifier.threshold != new.classifier.threshold),
+            ("classifier.action", self.classifier.action != new.classifier.action),
+            ("classifier.deadline", self.classifier.deadline != new.classifier.deadline),
+            (
+                "classifier.waiting_bytes",
+                self.classifier.waiting_bytes != new.classifier.waiting_bytes,
+            ),
             ("limits.connections", self.connections.clients != new.connections.clients),
             ("timeouts.client_write", self.timeouts.client_write != new.timeouts.client_write),
             (
@@ -32,7 +41,7 @@ impl Config {
             listen: self.listen,
             admin_listen: self.admin_listen,
             audit,
-            classifier: self.classifier,
+            classifier: self.classifier.clone(),
             connections: self.connections,
             timeouts: Timeouts {
                 connect: new.timeouts.connect,

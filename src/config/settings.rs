@@ -18,7 +18,9 @@ use super::{
 };
 use crate::{
     channel::ThinkingStart,
+    classify::Rate,
     policy::{CategoryPolicy, ChannelPolicy, Mode, Policy},
+    rules::RuleAction,
     session::{DEFAULT_NOTICE, Hold, Limits, Settings},
 };
 
@@ -94,10 +96,22 @@ pub struct Audit {
 }
 
 /// The classifier.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Classifier {
     /// Whether it runs, default yes.
     pub enabled: bool,
+    /// The folder of the model; the built-in one where absent.
+    pub model: Option<PathBuf>,
+    /// Threads that score; half of the machine's cores where absent, and never more than there are.
+    pub threads: Option<usize>,
+    /// How many benign texts may be flagged, default one in a hundred.
+    pub threshold: Rate,
+    /// What a text that is flagged for its risk asks for, default `flag`.
+    pub action: RuleAction,
+    /// How long text may wait for its scores, default 5 s.
+    pub deadline: Duration,
+    /// Bytes of one text that may wait for their scores, default 16 KiB.
+    pub waiting_bytes: usize,
 }
 
 /// How many connections are served.
@@ -143,6 +157,22 @@ pub fn known_keys() -> BTreeSet<String> {
 enum NeedUpstream {
     Yes,
     No,
+}
+
+// === impl Classifier ===
+
+impl Default for Classifier {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            model: None,
+            threads: None,
+            threshold: Rate::default(),
+            action: RuleAction::Flag,
+            deadline: Duration::from_secs(5),
+            waiting_bytes: 16 << 10,
+        }
+    }
 }
 
 // === impl Config ===
@@ -267,9 +297,20 @@ fn read_audit(root: &mut Section, findings: &mut Findings) -> Audit {
 
 fn read_classifier(root: &mut Section, findings: &mut Findings) -> Classifier {
     let mut section = root.section("classifier", findings);
-    let enabled = section.value("enabled", findings, boolean).unwrap_or(true);
+    let default = Classifier::default();
+    let classifier = Classifier {
+        enabled: section.value("enabled", findings, boolean).unwrap_or(default.enabled),
+        model: section.value("model", findings, path),
+        threads: section.value("threads", findings, threads),
+        threshold: section.value("threshold", findings, named).unwrap_or(default.threshold),
+        action: section.value("action", findings, classifier_action).unwrap_or(default.action),
+        deadline: section.value("deadline", findings, duration).unwrap_or(default.deadline),
+        waiting_bytes: section
+            .value("waiting_bytes", findings, size)
+            .unwrap_or(default.waiting_bytes),
+    };
     section.finish(findings);
-    Classifier { enabled }
+    classifier
 }
 
 fn read_hold(root: &mut Section, findings: &mut Findings) -> Hold {
@@ -530,6 +571,21 @@ impl std::fmt::Display for UpstreamUrl {
 /// A mode. YAML 1.1 reads `off` as a boolean; it is taken for what was meant.
 fn mode(text: &str) -> Result<Mode, String> {
     if text == "false" { Ok(Mode::Off) } else { named(text) }
+}
+
+/// What the classifier may ask for: it knows no span that could be masked.
+fn classifier_action(text: &str) -> Result<RuleAction, String> {
+    match named(text) {
+        Ok(RuleAction::Redact) | Err(_) => Err("expected one of none, flag, block".to_owned()),
+        Ok(action) => Ok(action),
+    }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    match count(text) {
+        Ok(threads) if threads > 0 => Ok(threads),
+        Ok(_) | Err(_) => Err("expected a whole number from 1".to_owned()),
+    }
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

@@ -8,16 +8,17 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
+    closing::{Closing, add_bytes},
     failure::Failure,
     handler::{Proxy, RouteState},
 };
 use crate::{
-    dialect::Dialect,
-    policy::{Action, Mode, Verdict},
+    policy::Mode,
     record::{
-        ByteCounts, ExchangeReport, HoldReason, UnscannedReason,
-        audit::{AuditLine, ExchangeEnd, ExchangeHead},
+        ByteCounts, HoldReason, UnscannedReason,
+        audit::{ExchangeEnd, ExchangeHead},
     },
+    scorer::Lane,
     session::{BodyEnd, Identity, Session},
 };
 
@@ -48,6 +49,8 @@ pub(super) struct Exchange {
     started_at: jiff::Timestamp,
     status: u16,
     session: Option<Session>,
+    /// The session's way to the classifier, if there is one.
+    lane: Option<Lane>,
     session_ended: bool,
     /// What has gone on to the client and the session has yet to read.
     unread: BytesMut,
@@ -84,6 +87,7 @@ impl Exchange {
             // 499 stands for "the client went away before any answer"; every answer replaces it.
             status: 499,
             session: None,
+            lane: None,
             session_ended: false,
             unread: BytesMut::new(),
             unread_since: now,
@@ -120,6 +124,14 @@ impl Exchange {
 
     pub(super) fn set_session(&mut self, session: Session) {
         self.session = Some(session);
+        self.lane = self.proxy.scorers.as_ref().map(|scorers| scorers.lane());
+    }
+
+    /// Lets the classifier have what the session has read, and the session what the classifier has found.
+    pub(super) fn follow(&mut self, now: Instant) {
+        if let (Some(lane), Some(session)) = (&self.lane, &mut self.session) {
+            lane.follow(now, session);
+        }
     }
 
     pub(super) fn session(&mut self) -> Option<&mut Session> {
@@ -160,6 +172,7 @@ impl Exchange {
             && !self.unread.is_empty()
         {
             session.on_chunk(now.into_std(), std::mem::take(&mut self.unread).freeze());
+            self.follow(now);
         }
     }
 
@@ -234,10 +247,11 @@ impl Exchange {
         {
             self.session_ended = true;
             session.on_end(now.into_std(), end);
+            self.follow(now);
         }
     }
 
-    /// Writes metrics, audit line and log line; further calls do nothing.
+    /// Has metrics, audit line and log line written; further calls do nothing.
     pub(super) fn finish(&mut self, end: ExchangeEnd) {
         if self.finished {
             return;
@@ -258,13 +272,7 @@ impl Exchange {
         );
         self.fold(now);
         self.proxy.metrics.note_held(self.held.take(), None);
-        let mut report = match &mut self.session {
-            Some(session) => session.report(),
-            None => unread(self.route.mode()),
-        };
-        add_bytes(&mut report.bytes, std::mem::take(&mut self.own_bytes_folded));
         let took = now.saturating_duration_since(self.started);
-        self.proxy.metrics.exchange_ends(&self.route.route.name, self.status, took, &report);
         let head = ExchangeHead {
             id: std::mem::take(&mut self.id),
             request_id: self.request_id.take(),
@@ -275,76 +283,21 @@ impl Exchange {
             end,
             prompt_hmac_sha256: self.prompt_hash.take(),
         };
-        self.log(&head, &report);
-        self.audit(&head, report);
-    }
-
-    #[expect(clippy::unused_self, reason = "it is a step of finish, told apart for reading")]
-    fn log(&self, head: &ExchangeHead, report: &ExchangeReport) {
-        let findings: usize = report.choices.iter().map(|choice| choice.findings.len()).sum();
-        tracing::info!(
-            id = head.id,
-            route = head.route,
-            dialect = report.dialect.name(),
-            mode = report.mode.name(),
-            status = head.status,
-            end = ?head.end,
-            duration_ms = head.duration_ms,
-            choices = report.choices.len(),
-            findings = findings + report.prompt_findings.len(),
-            verdict = report.verdict.name(),
-            action = report.action.name(),
-            would = report.would.name(),
-            "exchange"
-        );
-    }
-
-    fn audit(&self, head: &ExchangeHead, mut report: ExchangeReport) {
-        let Some(audit) = &self.proxy.audit else { return };
-        // The prompt's text stands in the line once, however many choices it has.
-        for prompt in report.choices.iter_mut().filter_map(|choice| choice.prompt.as_mut()) {
-            prompt.text = None;
-        }
-        match AuditLine::new(head, &report, audit.hash_key().kind()).to_bytes() {
-            Ok(line) => audit.write(line),
-            Err(_) => self.proxy.metrics.note_audit_dropped(1),
-        }
+        let closing = Closing {
+            proxy: Arc::clone(&self.proxy),
+            head,
+            mode: self.route.mode(),
+            session: self.session.take(),
+            own_bytes: std::mem::take(&mut self.own_bytes_folded),
+            took,
+        };
+        closing.finish(self.lane.take());
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.finish(ExchangeEnd::ClientGone);
-    }
-}
-
-/// The report of an exchange that nobody read.
-fn unread(mode: Mode) -> ExchangeReport {
-    ExchangeReport {
-        dialect: Dialect::Unknown,
-        mode,
-        model: None,
-        upstream_error: false,
-        choices: Vec::new(),
-        prompt: None,
-        prompt_findings: Vec::new(),
-        verdict: Verdict::Pass,
-        action: Action::Forward,
-        would: Action::Forward,
-        bytes: ByteCounts::default(),
-        usage: None,
-    }
-}
-
-fn add_bytes(sum: &mut ByteCounts, more: ByteCounts) {
-    for (channel, bytes) in more.scanned {
-        *sum.scanned.entry(channel).or_default() += bytes;
-    }
-    for (channel, bytes) in more.released {
-        *sum.released.entry(channel).or_default() += bytes;
-    }
-    for (key, bytes) in more.unscanned {
-        *sum.unscanned.entry(key).or_default() += bytes;
     }
 }
 

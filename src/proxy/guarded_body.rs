@@ -256,7 +256,7 @@ impl GuardedBody {
             } else if let Some(session) = self.exchange.session() {
                 session.on_chunk(now.into_std(), chunk.clone());
             }
-            return;
+            return self.exchange.follow(now);
         };
         let Some(session) = self.exchange.session() else { return };
         let read = decoder.push(chunk, |bytes| session.on_chunk(now.into_std(), bytes));
@@ -264,6 +264,7 @@ impl GuardedBody {
             self.decoder_failed = true;
             self.exchange.note_failure(Failure::upstream(ErrorKind::Decode));
         }
+        self.exchange.follow(now);
     }
 
     fn take_effects(&mut self, now: Instant) {

@@ -11,6 +11,8 @@ use http::{
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::{
     audit_log::AuditLog,
@@ -32,6 +34,7 @@ use crate::{
         audit::ExchangeEnd,
         metrics::{ErrorKind, ErrorSource, Metrics},
     },
+    scorer::Scorers,
     session::{
         Delivery, Keep, Limits, LocalResponse, Plan, RequestDecision, ResponseHead, Session,
     },
@@ -56,6 +59,10 @@ pub struct Proxy {
     pub audit: Option<Arc<AuditLog>>,
     /// What sessions keep for it.
     pub keep: Keep,
+    /// The threads that run the classifier, if there is one.
+    pub scorers: Option<Arc<Scorers>>,
+    /// Exchanges that are over for their client, and wait for their last scores.
+    pub closing: TaskTracker,
 }
 
 /// A route and the plan of its exchanges.
@@ -128,7 +135,10 @@ impl Proxy {
                 exchange
                     .set_session(Session::new(plan, Some(endpoint), identity).keeping(self.keep));
                 match self.inspect_request(&mut exchange, &parts, body, &activity).await {
-                    Ok(body) => body,
+                    Ok(body) => {
+                        exchange.follow(Instant::now());
+                        body
+                    }
                     Err(Refused::Here(local)) => return finish_here(exchange, local),
                     Err(Refused::Broken) => return fail(exchange, Failure::downstream()),
                 }

@@ -9,6 +9,7 @@
 mod audit_log;
 mod audit_writer;
 mod body;
+mod closing;
 mod connect;
 mod current;
 mod decode;

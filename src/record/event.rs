@@ -44,6 +44,20 @@ pub enum UnscannedReason {
     Deadline,
 }
 
+/// Why the classifier has no scores for a text, or not for all of it.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassifierFailure {
+    /// The scores came too late.
+    Deadline,
+    /// The model, or what runs it, failed.
+    Error,
+    /// More text came than may wait.
+    Overflow,
+}
+
 /// Why bytes wait before they are released (enforce mode only).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, schemars::JsonSchema,
@@ -125,7 +139,7 @@ pub struct ChannelReport {
     pub first_safety_thinking_char: Option<u64>,
     /// How surely the text is a refusal, in 0..=1.
     pub refusal: f64,
-    /// `[[char, risk], …]`: every rise of the risk, where it was asked for.
+    /// `[[char, risk], …]`: every change of the risk, where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub risk_at: Option<Vec<(u64, f64)>>,
     /// The text, where it was asked for. Untrusted.

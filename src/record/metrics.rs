@@ -14,7 +14,8 @@ use serde::Serialize;
 use smallvec::SmallVec;
 
 use super::event::{
-    ByteCounts, ChannelReport, ExchangeReport, Finding, HoldReason, Progress, UnscannedReason,
+    ByteCounts, ChannelReport, ClassifierFailure, ExchangeReport, Finding, HoldReason, Progress,
+    UnscannedReason,
 };
 use crate::{channel::Channel, dialect::Dialect};
 
@@ -280,6 +281,11 @@ impl Metrics {
     #[must_use]
     pub fn classifier(&self) -> &ClassifierMetrics {
         &self.classifier
+    }
+
+    /// Notes that the classifier has no scores for a text, or not for all of it.
+    pub fn note_classifier_failure(&self, failure: ClassifierFailure) {
+        self.classifier.failures.with_label_values(&[&label(failure)]).inc();
     }
 
     /// Notes that an exchange has begun.

@@ -5,6 +5,6 @@ pub mod event;
 pub mod metrics;
 
 pub use event::{
-    ByteCounts, ChannelReport, ChoiceReport, ExchangeReport, Finding, HoldReason, Progress,
-    UnscannedReason,
+    ByteCounts, ChannelReport, ChoiceReport, ClassifierFailure, ExchangeReport, Finding,
+    HoldReason, Progress, UnscannedReason,
 };

@@ -6,6 +6,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::{
     channel::{Channel, Part, Segment, ThinkTags},
+    classify::Voice,
     dialect::chunk::{Piece, Source},
     policy::{Mode, Verdict},
     rules::RuleMatch,
@@ -13,6 +14,7 @@ use crate::{
 
 use super::{
     plan::{Label, Plan},
+    scoring::Scoring,
     seam::{Across, Seam},
     source::TextSource,
     text_stream::{Found, KeptText, TextStream},
@@ -34,6 +36,8 @@ pub(super) struct Reading {
     /// A finding ended the exchange.
     pub(super) blocked: bool,
     scratch: Vec<RuleMatch>,
+    /// What goes to the classifier, where there is one.
+    pub(super) scoring: Option<Box<Scoring>>,
 }
 
 /// A place in a frame that shows a stretch of a source.
@@ -122,7 +126,8 @@ type Original = (Source, usize, u64);
 // === impl Reading ===
 
 impl Reading {
-    pub(super) const fn new(plan: Arc<Plan>) -> Self {
+    pub(super) fn new(plan: Arc<Plan>) -> Self {
+        let scoring = plan.classifier().map(|judge| Box::new(Scoring::new(judge.clone())));
         Self {
             plan,
             keep_text: None,
@@ -130,6 +135,7 @@ impl Reading {
             holding: false,
             blocked: false,
             scratch: Vec::new(),
+            scoring,
         }
     }
 
@@ -137,6 +143,13 @@ impl Reading {
     pub(super) fn keep_texts(&mut self, bytes: Option<usize>) {
         self.keep_text = bytes;
         self.keep_left = bytes.map_or(0, |bytes| bytes.saturating_mul(KEPT_TEXTS));
+    }
+
+    /// Says whose text comes from here on.
+    pub(super) fn speak(&mut self, voice: Voice) {
+        if let Some(scoring) = &mut self.scoring {
+            scoring.speak(voice);
+        }
     }
 
     pub(super) fn text(&self, label: Label, repeat: bool) -> TextStream {
@@ -148,6 +161,9 @@ impl Reading {
     pub(super) fn push<'t>(&mut self, text: &'t mut TextStream, more: &str) -> &'t [Found] {
         if let Some(kept) = &mut text.kept {
             kept.push(more, &mut self.keep_left);
+        }
+        if let Some(scoring) = self.scoring.as_mut().filter(|_| !text.repeat) {
+            scoring.say(&self.plan, text.label, more);
         }
         let count = text.push(&self.plan, more, &mut self.scratch);
         self.carry_out(text, count)
@@ -481,6 +497,7 @@ impl Choice {
 
     /// Ends the choice: nothing stays undecided.
     pub(super) fn finish(&mut self, reading: &mut Reading) {
+        reading.speak(Voice::Choice(self.position));
         let Self { tags, sources, texts, lead, answer, seam, .. } = self;
         let mut texts_of_content = ContentTexts { reading, sources, texts, lead, answer, seam };
         tags.finish(&mut |segment| texts_of_content.take(segment));
@@ -613,6 +630,9 @@ impl ContentTexts<'_> {
         if text.label == Label::Undecided {
             let channel = if part == Part::Thinking { Channel::Thinking } else { Channel::Answer };
             text.label = Label::Known(channel);
+            if let Some(scoring) = &mut self.reading.scoring {
+                scoring.decide(channel);
+            }
         }
         match part {
             Part::Answer => *self.answer = Some(at),

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     channel::Channel,
+    classify::{Passage, Scores, Voice},
     dialect::{
         Dialect, Endpoint,
         chunk::{Array, Chunk, Envelope, Opaque},
@@ -17,7 +18,9 @@ use crate::{
         request::Request,
     },
     policy::{Action, Mode, OnUnscanned},
-    record::{ByteCounts, ExchangeReport, HoldReason, Progress, UnscannedReason},
+    record::{
+        ByteCounts, ClassifierFailure, ExchangeReport, HoldReason, Progress, UnscannedReason,
+    },
     wire::{Frame, Framer, Framing, Payload, is_event_stream, sniff},
 };
 
@@ -224,6 +227,7 @@ impl Session {
             self.note_whole_body_released(now);
         }
         self.ended = true;
+        self.end_scoring();
     }
 
     /// Notes how long a body that is delivered whole, and now is, had waited.
@@ -245,6 +249,7 @@ impl Session {
             self.read_prompt(&Request { texts: vec![prompt.into()], ..Request::default() });
         }
         let mut choice = Choice::new(0, 0, &self.reading.plan);
+        self.reading.speak(Voice::Choice(0));
         for (channel, text) in [(Channel::Thinking, thinking), (Channel::Answer, answer)] {
             if let Some(text) = text.filter(|text| !text.is_empty()) {
                 choice.take_text(&mut self.reading, channel, text);
@@ -253,6 +258,7 @@ impl Session {
         choice.finish(&mut self.reading);
         self.choices.push(choice);
         self.ended = true;
+        self.end_scoring();
     }
 
     /// Whether the stream's end mark was read: a client that leaves behind it has got everything.
@@ -264,6 +270,35 @@ impl Session {
     /// The next thing to do.
     pub fn next_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
+    }
+
+    // --- the classifier ---
+
+    /// The next stretch of text that is to be scored, where a classifier reads along.
+    pub fn next_passage(&mut self) -> Option<Passage> {
+        self.reading.scoring.as_mut()?.next_passage()
+    }
+
+    /// Takes in what a voice's text has shown so far; it replaces what was told before.
+    pub fn on_scores(&mut self, now: Instant, voice: Voice, scores: Scores) {
+        let Reading { plan, scoring, blocked, .. } = &mut self.reading;
+        let Some(scoring) = scoring else { return };
+        scoring.take_scores(voice, scores);
+        *blocked |= plan.enforces_responses() && scoring.blocks(plan, voice);
+        self.act(now);
+    }
+
+    /// Takes note that a voice's scores end where they stand.
+    pub fn on_classifier_failure(&mut self, voice: Voice, failure: ClassifierFailure) {
+        if let Some(scoring) = &mut self.reading.scoring {
+            scoring.fail(voice, failure);
+        }
+    }
+
+    fn end_scoring(&mut self) {
+        if let Some(scoring) = &mut self.reading.scoring {
+            scoring.end_all();
+        }
     }
 
     /// When [`Session::on_timeout`] is due, if ever.
@@ -435,6 +470,7 @@ impl Session {
             if let Some(position) = self.choice(first.choice)
                 && let Some(choice) = self.choices.get_mut(position)
             {
+                self.reading.speak(Voice::Choice(position));
                 choice.take(&mut self.reading, pieces, &mut carries.leaves);
             } else {
                 let bytes = pieces.iter().map(|piece| piece.text.len() as u64).sum();
@@ -629,6 +665,7 @@ impl Session {
         if self.delivery == Delivery::Whole {
             self.hold.clear();
             self.ended = true;
+            self.end_scoring();
             let message = "the upstream's response could not be inspected";
             let body =
                 refusal::error_body(message, "upstream_error", None, "uninspectable_response");
@@ -643,6 +680,7 @@ impl Session {
         self.finish_choices();
         self.hold.clear();
         self.ended = true;
+        self.end_scoring();
         let effect = match self.delivery {
             Delivery::Whole => {
                 self.effects.clear();

@@ -11,6 +11,7 @@
 //! | `choice` | one choice: which piece of a frame goes to which text |
 //! | `source` | a place that brings text, and how its bytes map to texts |
 //! | `text_stream` | one text with its matcher and findings |
+//! | `scoring` | what goes to the classifier, and what has come back |
 //! | `hold_back` | the queue of frames that wait (enforce mode) |
 //! | `redaction` | what becomes of a frame that leaves: masked spans, hidden thinking |
 //! | `report` | what the exchange has shown |
@@ -23,6 +24,7 @@ mod plan;
 mod redaction;
 mod report;
 mod request;
+mod scoring;
 mod seam;
 mod source;
 mod text_stream;
@@ -35,3 +37,4 @@ pub use effect::{
 };
 pub use machine::{Keep, Session};
 pub use plan::{DEFAULT_NOTICE, Hold, Limits, MASK, OnDeadline, Plan, Settings};
+pub use scoring::Judge;

@@ -10,6 +10,8 @@ use crate::{
     rules::{Kind, Rule, RuleIndex, RuleSet, Watch},
 };
 
+use super::scoring::Judge;
+
 /// The notice that a client reads in place of what was stopped.
 pub const DEFAULT_NOTICE: &str = "This response was stopped by a safety policy.";
 
@@ -85,6 +87,7 @@ pub struct Plan {
     policy: Policy,
     settings: Settings,
     watches: [Arc<Watch>; 6],
+    judge: Option<Judge>,
 }
 
 // === impl Limits ===
@@ -154,7 +157,18 @@ impl Plan {
                 });
             Arc::new(if policy.plain_only { watch.plain() } else { watch })
         });
-        Self { rules, policy, settings, watches }
+        Self { rules, policy, settings, watches, judge: None }
+    }
+
+    /// Lets a classifier read along.
+    #[must_use]
+    pub fn with_classifier(self, judge: Judge) -> Self {
+        Self { judge: Some(judge), ..self }
+    }
+
+    /// The classifier's part, where one reads along.
+    pub(super) const fn classifier(&self) -> Option<&Judge> {
+        self.judge.as_ref()
     }
 
     /// The operator's decisions.

@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     channel::Channel,
+    classify::{Head, Voice},
     dialect::chunk::Source,
     policy::{Action, Verdict},
     record::{ByteCounts, ChannelReport, ChoiceReport, ExchangeReport, Finding},
@@ -17,18 +18,24 @@ use super::{
     choice::Choice,
     machine::{Keep, Session},
     plan::{Label, Plan},
+    scoring::Opinion,
     text_stream::{Found, TextStream},
 };
 
 /// The report of a session that has ended.
 pub(super) fn report(session: &Session, as_read: bool) -> ExchangeReport {
     let plan = &session.reading.plan;
-    let prompt_findings: Vec<Finding> =
+    let scoring = session.reading.scoring.as_deref();
+    let mut prompt_findings: Vec<Finding> =
         session.prompt.iter().flat_map(|text| findings_of(plan, text, 0, 0)).collect();
-    let prompt = session
-        .prompt
-        .as_ref()
-        .map(|text| channel_report(Channel::Prompt, &[text], &prompt_findings, session.keep));
+    prompt_findings.extend(
+        scoring.iter().flat_map(|scoring| scoring.findings(plan, Voice::Prompt, Channel::Prompt)),
+    );
+    let prompt = session.prompt.as_ref().map(|text| {
+        let opinion = scoring.and_then(|scoring| scoring.opinion(Voice::Prompt, Channel::Prompt));
+        let seen = Seen { texts: &[text], findings: &prompt_findings, opinion };
+        channel_report(Channel::Prompt, &seen, session.keep)
+    });
     let mut choices: Vec<ChoiceReport> = session
         .choices
         .iter()
@@ -74,6 +81,8 @@ fn choice_report(
     prompt: Option<&ChannelReport>,
 ) -> ChoiceReport {
     let plan = &session.reading.plan;
+    let scoring = session.reading.scoring.as_deref();
+    let voice = Voice::Choice(choice.position);
     let mut findings = Vec::new();
     let mut report = |channel: Channel| {
         let texts: Vec<&TextStream> =
@@ -89,13 +98,22 @@ fn choice_report(
                 chars += text.chars();
             }
         }
-        channel_report(channel, &texts, findings.get(begin..).unwrap_or_default(), session.keep)
+        // Undecided text is scored as both that it may become.
+        let scoring = scoring.filter(|_| bytes > 0);
+        findings.extend(scoring.iter().flat_map(|scoring| scoring.findings(plan, voice, channel)));
+        let seen = Seen {
+            texts: &texts,
+            findings: findings.get(begin..).unwrap_or_default(),
+            opinion: scoring.and_then(|scoring| scoring.opinion(voice, channel)),
+        };
+        channel_report(channel, &seen, session.keep)
     };
     let thinking = report(Channel::Thinking);
     let answer = report(Channel::Answer);
     let refusal = report(Channel::Refusal);
     let tool_call = report(Channel::ToolCall);
-    let unjudged = choice.unjudged || session.unreadable;
+    let failed = scoring.and_then(|scoring| scoring.failure(voice)).is_some();
+    let unjudged = choice.unjudged || session.unreadable || failed;
     let evidence = evidence(
         &Judged {
             prompt,
@@ -123,6 +141,16 @@ fn choice_report(
     }
 }
 
+/// The classifier's name among the detectors.
+pub(super) const CLASSIFIER: &str = "classifier";
+
+/// What was seen of one channel.
+struct Seen<'s> {
+    texts: &'s [&'s TextStream],
+    findings: &'s [Finding],
+    opinion: Option<Opinion<'s>>,
+}
+
 /// A choice's channels.
 struct Judged<'r> {
     prompt: Option<&'r ChannelReport>,
@@ -135,6 +163,9 @@ struct Judged<'r> {
 fn evidence(judged: &Judged<'_>, findings: &[Finding], unjudged: bool) -> Evidence {
     let Judged { prompt, thinking, answer, refusal, tool_call } = judged;
     let unsafe_in = |channel: &ChannelReport| channel.verdict >= Verdict::Flag;
+    let refuses = findings
+        .iter()
+        .any(|finding| finding.kind == Kind::Refusal && finding.channel == Channel::Answer);
     let safety = first_start(findings, |finding| {
         finding.kind == Kind::SafetyThinking && finding.channel == Channel::Thinking
     });
@@ -151,7 +182,7 @@ fn evidence(judged: &Judged<'_>, findings: &[Finding], unjudged: bool) -> Eviden
         thinking_unsafe: unsafe_in(thinking),
         answer: answer.chars + tool_call.chars + refusal.chars > 0,
         answer_unsafe: unsafe_in(answer) || unsafe_in(tool_call),
-        refusal: refusal.chars > 0 || answer.refusal > 0.0,
+        refusal: refusal.chars > 0 || refuses,
         safety_thinking: safety.is_some(),
         safety_thinking_first: match (safety, unsafe_thinking) {
             (Some(safety), Some(risk)) => safety < risk,
@@ -163,7 +194,12 @@ fn evidence(judged: &Judged<'_>, findings: &[Finding], unjudged: bool) -> Eviden
 }
 
 fn first_start(findings: &[Finding], wanted: impl Fn(&Finding) -> bool) -> Option<u64> {
-    findings.iter().filter(|finding| wanted(finding)).map(|finding| finding.start_char).min()
+    // The classifier's claims are about all that it has read: they begin where they were made.
+    let begins = |finding: &Finding| match finding.detector {
+        CLASSIFIER => finding.end_char,
+        _ => finding.start_char,
+    };
+    findings.iter().filter(|finding| wanted(finding)).map(begins).min()
 }
 
 /// How actionable what came out is: by the gravest flagged finding in what the model wrote.
@@ -197,10 +233,10 @@ fn override_char(findings: &[Finding]) -> Option<u64> {
 
 fn channel_report(
     channel: Channel,
-    texts: &[&TextStream],
-    findings: &[Finding],
+    Seen { texts, findings, opinion }: &Seen<'_>,
     keep: Keep,
 ) -> ChannelReport {
+    let probability = |head: Head| opinion.map_or(0.0, |opinion| opinion.probability(head));
     let own = || texts.iter().filter(|text| !text.repeat);
     let kept = || own().filter_map(|text| text.kept.as_ref());
     let text: Option<String> = keep.text.map(|_| kept().map(|kept| kept.text.as_str()).collect());
@@ -209,55 +245,71 @@ fn channel_report(
     let safety = || findings.iter().filter(|finding| finding.kind == Kind::SafetyThinking);
     let refusals = || findings.iter().filter(|finding| finding.kind == Kind::Refusal);
     let chars = own().map(|text| text.chars()).sum();
+    let own_refusal = if channel == Channel::Answer { probability(Head::Refusal) } else { 0.0 };
     let says_refusal = channel == Channel::Refusal && chars > 0;
     ChannelReport {
         chars,
-        risk: risk(findings),
+        risk: risk(findings, probability(Head::Risk)),
         verdict: findings.iter().map(|finding| finding.verdict).max().unwrap_or_default(),
         first_flag_char: flagged.map(|finding| finding.end_char).min(),
         text_sha256: text
             .as_deref()
             .filter(|_| !text_cut)
             .map(|text| hex::encode(Sha256::digest(text))),
-        safety_thinking: safety().map(|finding| finding.score).fold(0.0, f64::max),
+        safety_thinking: if channel == Channel::Thinking {
+            safety().map(|finding| finding.score).fold(probability(Head::SafetyThinking), f64::max)
+        } else {
+            safety().map(|finding| finding.score).fold(0.0, f64::max)
+        },
         first_safety_thinking_char: safety().map(|finding| finding.end_char).min(),
         refusal: if says_refusal {
             1.0
         } else {
-            refusals().map(|finding| finding.score).fold(0.0, f64::max)
+            refusals().map(|finding| finding.score).fold(own_refusal, f64::max)
         },
-        risk_at: keep.trajectory.then(|| trajectory(findings)),
+        risk_at: keep.trajectory.then(|| trajectory(findings, *opinion)),
         text,
         text_cut,
     }
 }
 
-/// The chance that at least one of the rules that matched is right, each counted once.
-fn risk(findings: &[Finding]) -> f64 {
+/// The chance that the classifier is right (`probability`) or at least one of the rules that matched, each counted
+/// once, as if they erred apart from each other.
+fn risk(findings: &[Finding], probability: f64) -> f64 {
     let mut scores: BTreeMap<&str, f64> = BTreeMap::new();
-    for finding in findings.iter().filter(|finding| finding.kind == Kind::Risk) {
+    let of_rules = |finding: &&Finding| finding.detector != CLASSIFIER;
+    for finding in findings.iter().filter(|finding| finding.kind == Kind::Risk).filter(of_rules) {
         let score = scores.entry(&finding.id).or_default();
         *score = score.max(finding.score);
     }
-    1.0 - scores.values().map(|score| 1.0 - score).product::<f64>()
+    1.0 - (1.0 - probability) * scores.values().map(|score| 1.0 - score).product::<f64>()
 }
 
-fn trajectory(findings: &[Finding]) -> Vec<(u64, f64)> {
-    let mut findings: Vec<Finding> =
-        findings.iter().filter(|finding| finding.kind == Kind::Risk).cloned().collect();
+/// Where the risk changed: with each rule that matched, and with the classifier's view of what was read.
+fn trajectory(findings: &[Finding], opinion: Option<Opinion<'_>>) -> Vec<(u64, f64)> {
+    let mut findings: Vec<Finding> = findings
+        .iter()
+        .filter(|finding| finding.kind == Kind::Risk && finding.detector != CLASSIFIER)
+        .cloned()
+        .collect();
     findings.sort_by_key(|finding| finding.end_char);
-    let mut rises: Vec<(u64, f64)> = Vec::new();
-    for count in 1..=findings.len() {
-        let Some(seen) = findings.get(..count) else { break };
-        let at = seen.last().map_or(0, |finding| finding.end_char);
-        let risk = risk(seen);
-        match rises.last_mut() {
-            Some((char, last)) if *char == at => *last = risk,
-            Some((_, last)) if *last >= risk => {}
-            _ => rises.push((at, risk)),
+    let views = opinion.map_or(&[][..], |opinion| &opinion.part.risk_at);
+    let ends = findings.iter().map(|finding| finding.end_char);
+    let mut places: Vec<u64> = ends.chain(views.iter().map(|&(char, _)| char)).collect();
+    places.sort_unstable();
+    places.dedup();
+    let mut changes: Vec<(u64, f64)> = Vec::new();
+    for at in places {
+        let seen = findings.partition_point(|finding| finding.end_char <= at);
+        let read = views.partition_point(|&(char, _)| char <= at);
+        let view = views.get(..read).and_then(<[_]>::last);
+        let probability = view.map_or(0.0, |&(_, probability)| f64::from(probability));
+        let risk = risk(findings.get(..seen).unwrap_or_default(), probability);
+        if changes.last().is_none_or(|&(_, last)| (risk - last).abs() > f64::EPSILON) {
+            changes.push((at, risk));
         }
     }
-    rises
+    changes
 }
 
 /// The findings of a text whose first byte stands at `bytes` of its channel, its first character at `chars`.
@@ -307,6 +359,9 @@ pub(super) fn new_findings(session: &mut Session) -> Vec<Finding> {
         let new = text.found.get(text.counted..).unwrap_or_default();
         findings.extend(new.iter().filter_map(|found| finding(&plan, text, found, 0, 0)));
         text.counted = text.found.len();
+    }
+    if let Some(scoring) = &mut session.reading.scoring {
+        findings.extend(scoring.new_findings(&plan));
     }
     findings
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::{
     channel::Channel,
+    classify::Voice,
     dialect::{
         Dialect, Endpoint, refusal,
         request::{Request, read_request, without_side_channels},
@@ -49,6 +50,7 @@ impl Session {
                 self.note_unscanned(Some(Channel::Prompt), reason, bytes as u64);
             }
         }
+        self.reading.speak(Voice::Prompt);
         let mut prompt = self.reading.text(Label::Known(Channel::Prompt), false);
         for (position, text) in request.texts.iter().enumerate() {
             if position > 0 {
@@ -57,6 +59,9 @@ impl Session {
             self.reading.push(&mut prompt, text);
         }
         self.reading.pause(&mut prompt);
+        if let Some(scoring) = &mut self.reading.scoring {
+            scoring.end();
+        }
         self.prompt = Some(prompt);
     }
 

@@ -7,7 +7,11 @@ use crate::support::pack;
 
 fn eval(arguments: &[&str], input: &str) -> Output {
     let mut command = Command::cargo_bin("thinkgate").unwrap();
-    command.args(["eval", "traces", "--rules"]).arg(pack()).args(arguments).write_stdin(input);
+    command
+        .args(["eval", "traces", "--no-classifier", "--rules"])
+        .arg(pack())
+        .args(arguments)
+        .write_stdin(input);
     command.output().unwrap()
 }
 
@@ -56,6 +60,7 @@ fn compares_verdicts_with_labels() {
     let benign = &figures["benign"];
     assert_eq!((&benign["exchanges"], &benign["flagged"]), (&json!(2), &json!(1)));
     assert_eq!(benign["flagged_per_1000"], 500.0);
+    assert_eq!(figures["classifier"], Value::Null);
     assert_eq!(figures["frames"]["lines"][0]["streams"], 2);
     assert_eq!(figures["frames"]["lines"][0]["blocked_streams"], 1);
 }

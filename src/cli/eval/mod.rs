@@ -1,4 +1,4 @@
-//! `thinkgate eval`: how well the rules read labelled exchanges.
+//! `thinkgate eval`: how well the rules and the classifier read labelled exchanges.
 //!
 //! Every exchange goes through the same session machine as live traffic and `scan`, in shadow mode, and what it
 //! concludes is compared with the labels. With `--frames` benign text is streamed in enforce mode as well.
@@ -25,7 +25,10 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use flate2::read::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
-use thinkgate::session::{Identity, Plan, Session};
+use thinkgate::{
+    scorer::LocalScorer,
+    session::{Identity, Plan, Session},
+};
 
 use self::{
     frames::Frames,
@@ -33,7 +36,7 @@ use self::{
     summary::Summary,
     tally::Tally,
 };
-use super::plan::{self, Loaded};
+use super::plan::{self, Detectors, Loaded};
 
 /// Some line or input could not be read.
 const UNREADABLE: u8 = 2;
@@ -72,30 +75,33 @@ struct Traces {
     /// Stream benign thinking and answers in enforce mode, too, and tell which frames have to wait
     #[arg(long)]
     frames: bool,
-    /// A rule pack, a folder of them, or builtin; replaces the built-in packs [env: `THINKGATE_RULES`]
-    #[arg(long, value_name = "FILE_OR_DIR")]
-    rules: Vec<String>,
-    /// The configuration whose policy holds [env: `THINKGATE_CONFIG`]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    detectors: Detectors,
 }
 
 /// Does what the command says.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let Command::Traces(arguments) = &arguments.command;
-    let loaded = match plan::load(arguments.config.as_deref(), arguments.rules.clone()) {
+    let loaded = plan::load_detectors(&arguments.detectors)
+        .and_then(|loaded| Ok((loaded.scorer()?, loaded)));
+    let (scorer, loaded) = match loaded {
         Ok(loaded) => loaded,
         Err(errors) => {
             super::complain(&errors);
             return Ok(ExitCode::from(super::USAGE));
         }
     };
-    let mut eval = Eval::new(arguments, &loaded);
+    let mut eval = Eval::new(arguments, &loaded, scorer);
     for file in &arguments.files {
         eval.file(file);
     }
-    let summary =
-        Summary::new(&eval.tally, eval.frames.as_ref(), eval.bad_lines, eval.session_time);
+    let summary = Summary::new(
+        &eval.tally,
+        eval.frames.as_ref(),
+        loaded.classifier(),
+        eval.bad_lines,
+        eval.session_time,
+    );
     write_files(arguments, &summary, &eval.tally)?;
     match table::write(&summary, &mut io::stdout().lock()) {
         // Whoever reads has seen enough.
@@ -125,6 +131,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 /// One run over all files.
 struct Eval {
     plan: Arc<Plan>,
+    scorer: Option<LocalScorer>,
     wanted: Wanted,
     tally: Tally,
     frames: Option<Frames>,
@@ -137,12 +144,13 @@ struct Eval {
 // === impl Eval ===
 
 impl Eval {
-    fn new(arguments: &Traces, loaded: &Loaded) -> Self {
+    fn new(arguments: &Traces, loaded: &Loaded, scorer: Option<LocalScorer>) -> Self {
         let frames = arguments
             .frames
             .then(|| Frames::new(loaded.enforce(), Arc::clone(loaded.rules()), now()));
         Self {
             plan: loaded.shadow(),
+            scorer,
             wanted: Wanted { conditions: arguments.conditions.clone(), half: arguments.split },
             tally: Tally::default(),
             frames,
@@ -196,6 +204,10 @@ impl Eval {
         let [prompt, thinking, answer] =
             rows::CHANNELS.map(|channel| row.part(channel).map(|part| part.text.as_str()));
         session.on_trace(prompt, thinking, answer);
+        if let Some(scorer) = &mut self.scorer {
+            let mut readers = scorer.readers(false);
+            scorer.follow(&mut readers, &mut session, begun);
+        }
         let report = session.report();
         self.session_time += now().saturating_duration_since(begun);
         self.tally.add(row, &report);

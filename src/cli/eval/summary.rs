@@ -15,6 +15,8 @@ use super::{
 /// Everything that was measured. Shares are in 0..=1; what too few rows can show is null.
 #[derive(Debug, Serialize)]
 pub(super) struct Summary {
+    /// The classifier's model, its version and what ran it; null where only rules read.
+    pub(super) classifier: Option<String>,
     /// Exchanges that were read.
     pub(super) exchanges: u64,
     /// Lines that are no labelled exchange.
@@ -135,6 +137,7 @@ impl Summary {
     pub(super) fn new(
         tally: &Tally,
         frames: Option<&Frames>,
+        classifier: Option<String>,
         bad_lines: u64,
         took: Duration,
     ) -> Self {
@@ -143,6 +146,7 @@ impl Summary {
         rules
             .sort_by(|left, right| right.benign.cmp(&left.benign).then(left.rule.cmp(&right.rule)));
         Self {
+            classifier,
             exchanges: tally.exchanges,
             bad_lines,
             chars: tally.chars,

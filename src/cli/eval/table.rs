@@ -28,6 +28,8 @@ pub(super) fn write(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
 
 fn head(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
     let Summary { exchanges, bad_lines, chars, seconds, benign, .. } = summary;
+    let classifier = summary.classifier.as_deref().unwrap_or("none");
+    writeln!(out, "read by the rules and, as classifier, {classifier}")?;
     writeln!(out, "{exchanges} exchanges, {chars} characters, {bad_lines} bad lines")?;
     let speed = number(summary.chars_per_second.map(|speed| speed / 1e6), 2);
     writeln!(out, "read in {seconds:.1} s of session time: {speed} million characters a second")?;

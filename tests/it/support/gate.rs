@@ -23,11 +23,13 @@ impl Gate {
         Self::configured(upstream, "").await
     }
 
-    /// With more keys, as in the file.
+    /// With more keys, as in the file; without the classifier unless they speak of it.
     pub(crate) async fn configured(upstream: &str, more: &str) -> Self {
+        let classifier =
+            if more.contains("classifier:") { "" } else { "classifier: {enabled: false}" };
         let text = format!(
             "upstream: {upstream}\nlisten: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\n\
-             rules: [{}]\n{more}\n",
+             rules: [{}]\n{classifier}\n{more}\n",
             pack().display()
         );
         let tree = from_yaml("test.yaml", &text).expect("YAML");

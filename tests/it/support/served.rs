@@ -92,7 +92,7 @@ impl Drop for Served {
     }
 }
 
-/// The binary with the environment of nobody and the pack of the tests.
+/// The binary with the environment of nobody and the pack of the tests, without the classifier.
 pub(crate) fn thinkgate() -> Command {
     let mut command = Command::cargo_bin("thinkgate").expect("the binary");
     for (name, _) in std::env::vars_os() {
@@ -100,6 +100,6 @@ pub(crate) fn thinkgate() -> Command {
             command.env_remove(name);
         }
     }
-    command.env("THINKGATE_RULES", pack());
+    command.env("THINKGATE_RULES", pack()).env("THINKGATE_CLASSIFIER__ENABLED", "false");
     command
 }

@@ -1,0 +1,105 @@
+//! What the core asks of a runtime: rows of chunks in, logits and states out.
+
+use super::STEPS;
+
+/// What runs a model's graph.
+pub trait Network {
+    /// Fills the batch's logits and new states.
+    fn run(&mut self, batch: &mut Batch) -> Result<(), ClassifyError>;
+}
+
+/// What turns a normalised word into tokens.
+pub trait Tokenise {
+    /// Appends the word's tokens.
+    fn tokenise(&mut self, word: &str, tokens: &mut Vec<u32>) -> Result<(), ClassifyError>;
+}
+
+/// Why text has no score.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClassifyError {
+    /// The tokeniser refused a word.
+    #[error("the tokeniser failed")]
+    Tokeniser,
+    /// The runtime refused a batch; its own words.
+    #[error("the network failed: {0}")]
+    Network(String),
+    /// The network gave what is no number, or not as many numbers as it should.
+    #[error("the network gave no usable numbers")]
+    Numbers,
+}
+
+/// Rows for one run, each a chunk of [`STEPS`] tokens and the state before it.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// How many rows there are.
+    pub rows: usize,
+    /// Token numbers, row by row.
+    pub tokens: Vec<i64>,
+    /// The channels' numbers, row by row.
+    pub channels: Vec<i64>,
+    /// 1 for a token, 0 for padding, row by row.
+    pub mask: Vec<f32>,
+    /// The states before, row by row.
+    pub states: Vec<f32>,
+    /// The logits of every token's heads, row by row: what the network gives.
+    pub logits: Vec<f32>,
+    /// The states after, row by row: what the network gives.
+    pub states_out: Vec<f32>,
+}
+
+// === impl Batch ===
+
+impl Batch {
+    /// Two rows of the same tokens, to try a network out.
+    #[must_use]
+    pub fn sample(tokens: &[u32], state: usize) -> Self {
+        let mut batch = Self::default();
+        for channel in [0, 1] {
+            batch.push(channel, tokens.iter().copied(), &vec![0.0; state]);
+        }
+        batch
+    }
+
+    /// Forgets every row.
+    pub fn clear(&mut self) {
+        let Self { rows, tokens, channels, mask, states, logits, states_out } = self;
+        *rows = 0;
+        tokens.clear();
+        channels.clear();
+        mask.clear();
+        states.clear();
+        logits.clear();
+        states_out.clear();
+    }
+
+    /// Adds a row; fewer tokens than [`STEPS`] are padded.
+    pub(super) fn push(
+        &mut self,
+        channel: usize,
+        tokens: impl Iterator<Item = u32>,
+        state: &[f32],
+    ) {
+        let begin = self.tokens.len();
+        self.tokens.extend(tokens.take(STEPS).map(i64::from));
+        let count = self.tokens.len() - begin;
+        self.tokens.resize(begin + STEPS, 0);
+        self.mask.resize(begin + count, 1.0);
+        self.mask.resize(begin + STEPS, 0.0);
+        // At most two.
+        self.channels.resize(begin + STEPS, i64::try_from(channel).unwrap_or_default());
+        self.states.extend_from_slice(state);
+        self.rows += 1;
+    }
+
+    /// A row's logits and new state.
+    pub(super) fn result(
+        &self,
+        row: usize,
+        heads: usize,
+        state: usize,
+    ) -> Result<(&[f32], &[f32]), ClassifyError> {
+        let logits = self.logits.chunks_exact(STEPS * heads).nth(row);
+        let states = self.states_out.chunks_exact(state).nth(row);
+        logits.zip(states).ok_or(ClassifyError::Numbers)
+    }
+}

@@ -1,0 +1,156 @@
+//! The threads and the ways to them, with the tests' model: its only risky word is `harm`.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{
+    lane::Lane,
+    threads::{Scorers, ScoringLimits, Shared},
+    *,
+};
+use crate::{
+    classify::{Rate, Readers},
+    policy::Policy,
+    record::{ExchangeReport, metrics::Metrics},
+    rules::{RuleAction, RuleSet},
+    session::{BodyEnd, Identity, Plan, ResponseHead, Session, Settings},
+    trace::Outcome,
+};
+
+const LIMITS: ScoringLimits =
+    ScoringLimits { deadline: Duration::from_mins(1), waiting_bytes: 16 << 10 };
+
+fn model() -> Model {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/classifier");
+    Model::load(ModelFiles::read(&folder).unwrap(), Rate::default()).unwrap()
+}
+
+fn metrics() -> Arc<Metrics> {
+    Arc::new(Metrics::new().unwrap())
+}
+
+/// A session that reads a stream.
+fn session(model: &Model) -> Session {
+    let rules = Arc::new(RuleSet::compile(Vec::new()).unwrap());
+    let plan = Plan::new(rules, Policy::default(), Settings::default());
+    let plan = Arc::new(plan.with_classifier(model.judge(RuleAction::Flag)));
+    let mut session = Session::new(plan, None, Identity::default());
+    let content_type = Some("text/event-stream".to_owned());
+    session.on_response(&ResponseHead { status: 200, content_type, undecodable: false });
+    session
+}
+
+fn say(session: &mut Session, text: &str) {
+    let choice = json!({"index": 0, "delta": {"content": text}, "finish_reason": null});
+    let event = json!({"object": "chat.completion.chunk", "choices": [choice]});
+    session.on_chunk(Instant::now().into_std(), Bytes::from(format!("data: {event}\n\n")));
+}
+
+/// A lane into a queue that nobody reads.
+fn blocked_lane(model: &Model, limits: ScoringLimits) -> (Lane, Arc<Shared>, impl Sized) {
+    let (shared, queue) = Shared::unread(metrics(), limits);
+    let readers = Readers::new(Arc::clone(model.rubric()), false);
+    (Lane::new(Arc::clone(&shared), 0, readers), shared, queue)
+}
+
+fn report(mut session: Session) -> ExchangeReport {
+    session.on_end(Instant::now().into_std(), BodyEnd::Complete);
+    session.report()
+}
+
+fn failures(shared: &Shared, reason: &str) -> u64 {
+    shared.metrics.classifier().failures.with_label_values(&[reason]).get()
+}
+
+#[test]
+fn more_text_than_may_wait_ends_the_scores_for_good() {
+    let model = model();
+    let (lane, shared, _queue) =
+        blocked_lane(&model, ScoringLimits { waiting_bytes: 12, ..LIMITS });
+    let mut session = session(&model);
+    for text in ["a long beginning ", "and a little ", "and so ", "on "] {
+        say(&mut session, text);
+        lane.follow(Instant::now(), &mut session);
+    }
+    // What came first waits, what came then did not fit, and what came after that was not even offered.
+    assert_eq!((failures(&shared, "overflow"), shared.waiting_bytes()), (1, 17));
+    assert_eq!(report(session).choices[0].outcome, Outcome::Unjudged);
+    drop(lane);
+}
+
+#[test]
+fn all_exchanges_together_have_a_bound() {
+    let model = model();
+    let (shared, queue) = Shared::unread(metrics(), LIMITS);
+    let words = "word ".repeat(1 << 20);
+    let lanes: Vec<Lane> = (0..8)
+        .map(|_| {
+            let readers = Readers::new(Arc::clone(model.rubric()), false);
+            let lane = Lane::new(Arc::clone(&shared), 0, readers);
+            let mut session = session(&model);
+            session.on_trace(None, None, Some(&words));
+            lane.follow(Instant::now(), &mut session);
+            lane
+        })
+        .collect();
+    // Six of five MiB fit into 32 MiB.
+    assert_eq!((failures(&shared, "overflow"), shared.waiting_bytes()), (2, 30 << 20));
+    assert_eq!(shared.metrics.classifier().queue_depth.get(), 12);
+    drop((lanes, queue));
+    assert_eq!((shared.waiting_bytes(), shared.metrics.classifier().queue_depth.get()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn scores_that_do_not_come_are_waited_for_until_the_deadline() {
+    let model = model();
+    let (lane, shared, _queue) = blocked_lane(&model, LIMITS);
+    let mut session = session(&model);
+    say(&mut session, "harm harm harm ");
+    lane.follow(Instant::now(), &mut session);
+    let begun = Instant::now();
+    lane.settle().await;
+    assert_eq!(begun.elapsed(), LIMITS.deadline);
+    lane.follow(Instant::now(), &mut session);
+    assert_eq!((failures(&shared, "deadline"), shared.waiting_bytes()), (1, 0));
+    assert_eq!(report(session).choices[0].outcome, Outcome::Unjudged);
+}
+
+#[tokio::test]
+async fn many_exchanges_in_batches_get_what_each_gets_alone() {
+    let model = model();
+    let config = crate::config::Classifier {
+        model: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/classifier")),
+        threads: Some(2),
+        deadline: Duration::from_mins(1),
+        ..Default::default()
+    };
+    let scorers = Scorers::configured(&config, metrics()).unwrap().unwrap();
+    let text = |number: usize| {
+        let words = (0..60).map(|word| if word * number % 7 < 3 { "harm " } else { "calm " });
+        words.collect::<Vec<_>>()
+    };
+    let mut open: Vec<(Session, Lane)> =
+        (0..40).map(|_| (session(&model), scorers.lane())).collect();
+    for word in 0..60 {
+        for (number, (session, lane)) in open.iter_mut().enumerate() {
+            say(session, text(number)[word]);
+            lane.follow(Instant::now(), session);
+        }
+    }
+    let mut alone = LocalScorer::new(&model).unwrap();
+    for (number, (mut session, lane)) in open.into_iter().enumerate() {
+        session.on_end(Instant::now().into_std(), BodyEnd::Complete);
+        lane.follow(Instant::now(), &mut session);
+        lane.settle().await;
+        lane.follow(Instant::now(), &mut session);
+        let mut other = self::session(&model);
+        other.on_trace(None, None, Some(&text(number).concat()));
+        let mut readers = alone.readers(false);
+        alone.follow(&mut readers, &mut other, Instant::now().into_std());
+        assert_eq!(session.report().choices[0].answer, other.report().choices[0].answer);
+    }
+    scorers.close();
+}

@@ -1,0 +1,331 @@
+//! The threads that score streams: each has its own graph, its own tokeniser and its own exchanges.
+//!
+//! A thread takes up to [`MAX_ROWS`] exchanges at a time and runs one chunk of each in one batch, then the next of
+//! those that have one, while others join. It waits a moment for a batch to fill, never for long.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    backend::{Backend, Runtime},
+    lane::{ALL_WAITING_BYTES, Inner, Lane},
+    model::{Graph, Model, ModelError, Words},
+};
+use crate::{
+    classify::{Batch, ClassifyError, Network, Readers, Rubric, Voice, readers::MAX_ROWS},
+    config::Classifier,
+    record::{ClassifierFailure, metrics::Metrics},
+    rules::RuleAction,
+    session::Judge,
+};
+
+/// How long a batch may wait to be filled.
+const FILL_TIME: Duration = Duration::from_millis(3);
+
+/// The threads, and what they share.
+#[derive(Debug)]
+pub struct Scorers {
+    shared: Arc<Shared>,
+    rubric: Arc<Rubric>,
+    next: AtomicUsize,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What may wait for its scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ScoringLimits {
+    /// How long.
+    pub(super) deadline: Duration,
+    /// How many bytes of one text.
+    pub(super) waiting_bytes: usize,
+}
+
+/// Why nothing can score.
+#[derive(Debug, thiserror::Error)]
+pub enum ScorersError {
+    /// The model does not run.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// No thread could be started.
+    #[error("cannot start a scorer thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// What exchanges and threads share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) limits: ScoringLimits,
+    /// None once the threads are to end.
+    queues: Mutex<Vec<Sender<Arc<Inner>>>>,
+    waiting_bytes: AtomicUsize,
+}
+
+/// One thread's belongings.
+struct Thread {
+    shared: Arc<Shared>,
+    graph: Graph,
+    words: Words,
+    batch: Batch,
+    lanes: Vec<Arc<Inner>>,
+}
+
+// === impl Scorers ===
+
+impl Scorers {
+    /// Loads the model that the configuration names and starts its threads: as many as it says, or half as many as
+    /// there are cores, but never more than these. None where the classifier is off.
+    pub fn configured(
+        config: &Classifier,
+        metrics: Arc<Metrics>,
+    ) -> Result<Option<Self>, ScorersError> {
+        let Some(model) = Model::configured(config)? else { return Ok(None) };
+        let limits =
+            ScoringLimits { deadline: config.deadline, waiting_bytes: config.waiting_bytes };
+        Self::start(&model, config.threads, limits, metrics).map(Some)
+    }
+
+    fn start(
+        model: &Model,
+        threads: Option<usize>,
+        limits: ScoringLimits,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, ScorersError> {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let count = threads.unwrap_or(cores / 2).clamp(1, cores);
+        let (senders, queues): (Vec<_>, Vec<_>) = (0..count).map(|_| channel()).unzip();
+        let queues_of_lanes = Mutex::new(senders);
+        let waiting_bytes = AtomicUsize::new(0);
+        let shared = Arc::new(Shared { metrics, limits, queues: queues_of_lanes, waiting_bytes });
+        let mut running = Vec::new();
+        for (number, queue) in queues.into_iter().enumerate() {
+            let own = Thread {
+                shared: Arc::clone(&shared),
+                graph: model.graph()?,
+                words: model.words(),
+                batch: Batch::default(),
+                lanes: Vec::new(),
+            };
+            let name = format!("scorer-{number}");
+            running.push(thread::Builder::new().name(name).spawn(move || own.work(&queue))?);
+        }
+        let rubric = Arc::clone(model.rubric());
+        Ok(Self { shared, rubric, next: AtomicUsize::new(0), threads: Mutex::new(running) })
+    }
+
+    /// The model's part in a route's plan.
+    #[must_use]
+    pub fn judge(&self, action: RuleAction) -> Judge {
+        Judge { rubric: Arc::clone(&self.rubric), action }
+    }
+
+    /// What runs the model.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        Runtime::get().backend()
+    }
+
+    /// A way to the threads for an exchange that begins.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).len().max(1);
+        let thread = self.next.fetch_add(1, Ordering::Relaxed) % threads;
+        let readers = Readers::new(Arc::clone(&self.rubric), false);
+        Lane::new(Arc::clone(&self.shared), thread, readers)
+    }
+
+    /// Ends the threads once they have scored what waits.
+    pub fn close(&self) {
+        self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!(code = "scorer_panicked");
+            }
+        }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// Puts an exchange into its thread's queue; says whether there is one.
+    pub(super) fn enqueue(&self, thread: usize, lane: Arc<Inner>) -> bool {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.get(thread).is_some_and(|queue| queue.send(lane).is_ok())
+    }
+
+    /// Makes room for text that waits, if there is any.
+    pub(super) fn admit(&self, bytes: usize) -> bool {
+        let before = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let admitted = bytes == 0 || before + bytes <= ALL_WAITING_BYTES;
+        if !admitted {
+            self.release(bytes);
+        }
+        admitted
+    }
+
+    /// Gives back the room of text that waits no more.
+    pub(super) fn release(&self, bytes: usize) {
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Shared by no threads: the queue's other end is the caller's.
+    #[cfg(test)]
+    pub(super) fn unread(
+        metrics: Arc<Metrics>,
+        limits: ScoringLimits,
+    ) -> (Arc<Self>, Receiver<Arc<Inner>>) {
+        let (sender, queue) = channel();
+        let queues = Mutex::new(vec![sender]);
+        let waiting_bytes = AtomicUsize::new(0);
+        (Arc::new(Self { metrics, limits, queues, waiting_bytes }), queue)
+    }
+
+    /// Bytes of text that wait.
+    #[cfg(test)]
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_failure(&self, failure: ClassifierFailure) {
+        self.metrics.note_classifier_failure(failure);
+    }
+}
+
+// === impl Thread ===
+
+impl Thread {
+    fn work(mut self, queue: &Receiver<Arc<Inner>>) {
+        while self.gather(queue) {
+            self.take_passages();
+            self.run_batch();
+            self.lanes.retain(|lane| {
+                let is_busy = lane.readers().next_ready(&[]).is_some();
+                is_busy || !lane.leave_queue()
+            });
+            // Every exchange has its turn in a full batch.
+            let first = usize::from(!self.lanes.is_empty());
+            self.lanes.rotate_left(first);
+        }
+    }
+
+    /// Waits until there is an exchange to score; says whether there will ever be one.
+    fn gather(&mut self, queue: &Receiver<Arc<Inner>>) -> bool {
+        let was_idle = self.lanes.is_empty();
+        if was_idle {
+            let Ok(first) = queue.recv() else { return false };
+            self.lanes.push(first);
+        }
+        let until = Instant::now() + FILL_TIME;
+        while self.lanes.len() < MAX_ROWS {
+            let left = until.saturating_duration_since(Instant::now());
+            // Those that are at work already need not wait.
+            let next = if was_idle {
+                queue.recv_timeout(left)
+            } else {
+                queue.try_recv().map_err(|_| RecvTimeoutError::Timeout)
+            };
+            match next {
+                Ok(lane) => self.lanes.push(lane),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        true
+    }
+
+    /// Turns what waits into tokens.
+    fn take_passages(&mut self) {
+        let now = Instant::now();
+        for lane in &self.lanes {
+            let mut readers = lane.readers();
+            while readers.next_ready(&[]).is_none()
+                && let Some(passage) = lane.take_waiting(now)
+            {
+                match readers.take(&mut self.words, &passage) {
+                    Ok(()) => {
+                        let bytes = passage.bytes() as u64;
+                        self.shared.metrics.classifier().scored_bytes.inc_by(bytes);
+                    }
+                    Err(error) => fail(lane, passage.voice, &error),
+                }
+            }
+        }
+    }
+
+    /// Runs one chunk of as many voices as a batch has rows, and tells what they have shown.
+    fn run_batch(&mut self) {
+        self.batch.clear();
+        let mut rows: Vec<(usize, Voice)> = Vec::new();
+        for (number, lane) in self.lanes.iter().enumerate() {
+            let mut readers = lane.readers();
+            readers.settle_prompt();
+            let mut voices = Vec::new();
+            while rows.len() < MAX_ROWS
+                && let Some(voice) = readers.next_ready(&voices)
+            {
+                voices.push(voice);
+                if lane.is_wanted(voice) {
+                    readers.fill(voice, &mut self.batch);
+                    rows.push((number, voice));
+                } else {
+                    readers.forget(voice);
+                }
+            }
+        }
+        if rows.is_empty() {
+            return self.publish_ends();
+        }
+        let begun = Instant::now();
+        let ran = self.graph.run(&mut self.batch);
+        self.shared.metrics.classifier().duration.observe(begun.elapsed().as_secs_f64());
+        for (row, (number, voice)) in rows.into_iter().enumerate() {
+            let Some(lane) = self.lanes.get(number) else { continue };
+            let mut readers = lane.readers();
+            let taken = ran.clone().and_then(|()| readers.take_in(voice, &self.batch, row));
+            match taken {
+                Ok(()) => readers.settle_prompt(),
+                Err(error) => {
+                    fail(lane, voice, &error);
+                    readers.forget(voice);
+                }
+            }
+        }
+        self.publish_ends();
+    }
+
+    /// Tells what every voice has shown that has something new to show.
+    fn publish_ends(&self) {
+        for lane in &self.lanes {
+            let mut readers = lane.readers();
+            for (voice, scores) in readers.news() {
+                lane.publish(voice, scores);
+            }
+        }
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        // After a panic nobody else tells these exchanges.
+        for lane in &self.lanes {
+            lane.abandon();
+        }
+    }
+}
+
+fn fail(lane: &Inner, voice: Voice, error: &ClassifyError) {
+    tracing::warn!(code = "classifier_failed", %error);
+    lane.fail(voice, ClassifierFailure::Error);
+}

@@ -1,0 +1,246 @@
+//! What a session has to do with the classifier: text goes out as passages, scores come back, whenever they come.
+//!
+//! Text is handed out once, in the order of its arrival, and nothing waits for its scores. A voice whose classifier
+//! has failed is no longer handed out, and what was concluded of it is never called the whole.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use crate::{
+    channel::Channel,
+    classify::{CHANNELS, Head, News, PartScores, Passage, Rubric, Said, Scores, Voice},
+    policy::{Mode, Verdict},
+    record::{ClassifierFailure, Finding},
+    rules::{Category, Kind, RuleAction, Severity},
+    text::offsets::Origin,
+};
+
+use super::{
+    plan::{Label, Plan},
+    report::CLASSIFIER,
+};
+
+/// The classifier's part in a route's plan.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    /// What the scores mean.
+    pub rubric: Arc<Rubric>,
+    /// What a text that is flagged for its risk asks for.
+    pub action: RuleAction,
+}
+
+/// The classifier's side of one exchange.
+#[derive(Debug)]
+pub(super) struct Scoring {
+    judge: Judge,
+    /// Whose text comes.
+    voice: Voice,
+    passages: VecDeque<Passage>,
+    voices: BTreeMap<Voice, Scored>,
+}
+
+/// What is known of one voice.
+#[derive(Debug, Default)]
+struct Scored {
+    scores: Scores,
+    failed: Option<ClassifierFailure>,
+    ended: bool,
+    /// Findings already handed to the metrics.
+    told: Vec<(Channel, String)>,
+}
+
+/// One channel's scores with what they mean.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opinion<'s> {
+    rubric: &'s Rubric,
+    pub(super) part: &'s PartScores,
+}
+
+// === impl Scoring ===
+
+impl Scoring {
+    pub(super) const fn new(judge: Judge) -> Self {
+        Self { judge, voice: Voice::Prompt, passages: VecDeque::new(), voices: BTreeMap::new() }
+    }
+
+    /// Says whose text comes from here on.
+    pub(super) const fn speak(&mut self, voice: Voice) {
+        self.voice = voice;
+    }
+
+    /// Takes in text of the voice that speaks.
+    pub(super) fn say(&mut self, plan: &Plan, label: Label, text: &str) {
+        let said = match label {
+            Label::Known(Channel::Prompt) => Said::Prompt,
+            Label::Known(Channel::Thinking) => Said::Thinking,
+            Label::Known(Channel::Answer) => Said::Answer,
+            Label::Undecided => Said::Undecided,
+            Label::Known(Channel::ToolCall | Channel::Refusal) => return,
+        };
+        let is_read = label.channels().iter().any(|&channel| plan.reads(channel));
+        let scored = self.voices.entry(self.voice).or_default();
+        if !text.is_empty() && is_read && scored.failed.is_none() {
+            self.hand_out(News::Text(said, text.to_owned()));
+        }
+    }
+
+    /// Takes note that the undecided text of the voice that speaks is of this channel.
+    pub(super) fn decide(&mut self, channel: Channel) {
+        self.hand_out(News::Decided(channel));
+    }
+
+    /// Takes note that no more text of the voice that speaks comes.
+    pub(super) fn end(&mut self) {
+        let voice = self.voice;
+        if let Some(scored) = self.voices.get_mut(&voice).filter(|scored| !scored.ended) {
+            scored.ended = true;
+            self.hand_out(News::End);
+        }
+    }
+
+    /// Takes note that no more text comes.
+    pub(super) fn end_all(&mut self) {
+        for voice in self.voices.keys().copied().collect::<Vec<_>>() {
+            self.speak(voice);
+            self.end();
+        }
+    }
+
+    fn hand_out(&mut self, news: News) {
+        let next = Passage { voice: self.voice, news };
+        let next = match self.passages.back_mut() {
+            Some(last) => last.join(next),
+            None => Some(next),
+        };
+        self.passages.extend(next);
+    }
+
+    /// The next passage to be scored.
+    pub(super) fn next_passage(&mut self) -> Option<Passage> {
+        self.passages.pop_front()
+    }
+
+    /// Takes in what a voice has shown so far.
+    pub(super) fn take_scores(&mut self, voice: Voice, scores: Scores) {
+        self.voices.entry(voice).or_default().scores = scores;
+    }
+
+    /// Takes note that a voice's scores end where they stand. Without the prompt's no choice's are whole.
+    pub(super) fn fail(&mut self, voice: Voice, failure: ClassifierFailure) {
+        self.voices.entry(voice).or_default().failed.get_or_insert(failure);
+    }
+
+    /// Why a voice's scores are not whole, if they are not.
+    pub(super) fn failure(&self, voice: Voice) -> Option<ClassifierFailure> {
+        let of = |voice: Voice| self.voices.get(&voice).and_then(|scored| scored.failed);
+        of(voice).or_else(|| of(Voice::Prompt))
+    }
+
+    /// What one channel of a voice has shown.
+    pub(super) fn opinion(&self, voice: Voice, channel: Channel) -> Option<Opinion<'_>> {
+        let part = self.voices.get(&voice)?.scores.of(channel)?;
+        Some(Opinion { rubric: &self.judge.rubric, part })
+    }
+
+    /// Whether something of a voice's text is to end the exchange.
+    pub(super) fn blocks(&self, plan: &Plan, voice: Voice) -> bool {
+        CHANNELS.into_iter().any(|channel| {
+            let findings = self.findings(plan, voice, channel);
+            findings.iter().any(|finding| {
+                finding.verdict >= Verdict::Redact
+                    && plan.policy().mode_of(channel, finding.category) == Mode::Enforce
+            })
+        })
+    }
+
+    /// What the scores claim of one channel of a voice.
+    pub(super) fn findings(&self, plan: &Plan, voice: Voice, channel: Channel) -> Vec<Finding> {
+        let Some(opinion) = self.opinion(voice, channel) else { return Vec::new() };
+        let flags = opinion.part.flags.iter();
+        flags.filter_map(|&(head, end)| self.finding(plan, channel, opinion, head, end)).collect()
+    }
+
+    fn finding(
+        &self,
+        plan: &Plan,
+        channel: Channel,
+        opinion: Opinion<'_>,
+        head: Head,
+        end: Origin,
+    ) -> Option<Finding> {
+        let (kind, category, end) = match head {
+            Head::Risk => (Kind::Risk, None, end),
+            // It says of what kind a risk is, and nothing by itself.
+            Head::Category(category) => {
+                let risk = opinion.part.flag(Head::Risk)?;
+                (Kind::Risk, Some(category), if risk.byte > end.byte { risk } else { end })
+            }
+            Head::SafetyThinking if channel == Channel::Thinking => {
+                (Kind::SafetyThinking, None, end)
+            }
+            Head::Refusal if channel == Channel::Answer => (Kind::Refusal, None, end),
+            Head::SafetyThinking | Head::Refusal => return None,
+        };
+        if plan.policy().mode_of(channel, category) == Mode::Off {
+            return None;
+        }
+        let is_risk = kind == Kind::Risk;
+        Some(Finding {
+            detector: CLASSIFIER,
+            id: head.name().to_owned(),
+            kind,
+            category,
+            severity: if is_risk { Severity::Medium } else { Severity::Info },
+            channel,
+            start: 0,
+            end: end.byte,
+            start_char: 0,
+            end_char: end.char,
+            score: opinion.probability(head),
+            repeat: false,
+            verdict: if is_risk { self.verdict(plan, category) } else { Verdict::Pass },
+        })
+    }
+
+    fn verdict(&self, plan: &Plan, category: Option<Category>) -> Verdict {
+        let of_category = category.and_then(|category| plan.policy().categories.get(&category));
+        let action = of_category.and_then(|policy| policy.action).unwrap_or(self.judge.action);
+        match Verdict::from(action) {
+            // No span can be masked that tells a text's risk.
+            Verdict::Redact => Verdict::Block,
+            verdict => verdict,
+        }
+    }
+
+    /// Findings that were not told yet. Those of undecided text wait until it is known for what it is.
+    pub(super) fn new_findings(&mut self, plan: &Plan) -> Vec<Finding> {
+        let mut new = Vec::new();
+        for voice in self.voices.keys().copied().collect::<Vec<_>>() {
+            if self.voices.get(&voice).is_some_and(|scored| scored.scores.undecided) {
+                continue;
+            }
+            let of_channel = |&channel: &Channel| self.findings(plan, voice, channel);
+            let findings: Vec<Finding> = CHANNELS.iter().flat_map(of_channel).collect();
+            let Some(Scored { told, .. }) = self.voices.get_mut(&voice) else { continue };
+            for finding in findings {
+                let name = (finding.channel, finding.id.clone());
+                if !told.contains(&name) {
+                    told.push(name);
+                    new.push(finding);
+                }
+            }
+        }
+        new
+    }
+}
+
+// === impl Opinion ===
+
+impl Opinion<'_> {
+    /// A head's pooled probability; 0 for a head that the model lacks.
+    pub(super) fn probability(&self, head: Head) -> f64 {
+        self.part.probability(self.rubric, head).map_or(0.0, f64::from)
+    }
+}

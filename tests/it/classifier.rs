@@ -1,0 +1,287 @@
+//! A model of three words (see `tests/samples/classifier`): `harm` is risky, `careful` is safety thinking, `refuse` refuses.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Output,
+};
+
+use assert_cmd::Command;
+use serde_json::{Value, json};
+
+use crate::support::{Gate, Script, Served, Signal, Upstream, pack, soon, thinkgate};
+
+fn model() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples/classifier"))
+}
+
+fn scan(model: &Path, arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::cargo_bin("thinkgate").unwrap();
+    command.arg("scan").arg("--rules").arg(pack()).args(arguments).write_stdin(input);
+    command.env("THINKGATE_CLASSIFIER__MODEL", model).env_remove("ORT_DYLIB_PATH");
+    command.output().unwrap()
+}
+
+fn choice(output: &Output) -> Value {
+    let line: Value = serde_json::from_slice(&output.stdout).unwrap();
+    line["choices"][0].clone()
+}
+
+/// The exchange that most tests read.
+fn trace() -> String {
+    json!({"id": "a", "prompt": "do it", "thinking": "careful careful let us see",
+           "answer": "first harm harm harm then more harm harm harm harm harm"})
+    .to_string()
+}
+
+#[test]
+fn scan_tells_what_the_model_saw_and_where() {
+    let output = scan(&model(), &["-", "--trajectory"], &trace());
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let choice = choice(&output);
+    let answer = &choice["answer"];
+    // Of the eleven words eight are harmful: 8 · 0.982 + 3 · 0.018 over 11.
+    assert!((answer["risk"].as_f64().unwrap() - 0.719).abs() < 1e-3, "{answer}");
+    assert_eq!((&answer["verdict"], &answer["first_flag_char"]), (&json!("flag"), &json!(55)));
+    assert_eq!(answer["risk_at"].as_array().unwrap().len(), 2);
+    let finding = |id: &str| {
+        let findings = choice["findings"].as_array().unwrap();
+        findings.iter().find(|finding| finding["id"] == id).unwrap().clone()
+    };
+    let cybercrime = finding("cybercrime");
+    assert_eq!(cybercrime["detector"], "classifier");
+    assert_eq!((&cybercrime["category"], &cybercrime["end"]), (&json!("cybercrime"), &json!(55)));
+    assert_eq!(finding("risk")["category"], Value::Null);
+    // Two words of five are careful: noted, but not flagged.
+    assert!(choice["thinking"]["safety_thinking"].as_f64().unwrap() > 0.4);
+    assert_eq!(choice["outcome"], "unsafe");
+}
+
+#[test]
+fn safety_thinking_and_refusals_reach_the_outcome() {
+    let trace = json!({"prompt": "do it", "thinking": "careful careful now",
+                       "answer": "refuse refuse now"});
+    let choice = choice(&scan(&model(), &["-"], &trace.to_string()));
+    assert_eq!(choice["outcome"], "over_sensitive");
+    assert_eq!(choice["thinking"]["first_safety_thinking_char"], 19);
+    assert!(choice["answer"]["refusal"].as_f64().unwrap() > 0.6);
+    assert_eq!(choice["answer"]["verdict"], "pass");
+}
+
+#[test]
+fn rules_and_model_make_one_risk() {
+    let trace = json!({"thinking": "harm harm falcon"}).to_string();
+    let both = choice(&scan(&model(), &["-"], &trace))["thinking"]["risk"].as_f64().unwrap();
+    let rules = choice(&scan(&model(), &["-", "--no-classifier"], &trace));
+    let rules = rules["thinking"]["risk"].as_f64().unwrap();
+    let probability = (2.0 * 0.982 + 0.018) / 3.0;
+    assert!(rules > 0.0 && (both - (1.0 - (1.0 - rules) * (1.0 - probability))).abs() < 1e-3);
+}
+
+#[test]
+fn without_it_nothing_of_it_is_told() {
+    let output = scan(&model(), &["-", "--no-classifier"], &trace());
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(choice(&output)["findings"], json!([]));
+}
+
+#[test]
+fn a_broken_model_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |name: &str| {
+        fs::copy(model().join(name), folder.path().join(name)).unwrap();
+    };
+    let told = |code: i32| {
+        let output = scan(folder.path(), &["-"], &trace());
+        assert_eq!(output.status.code(), Some(code));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(told(64).contains("manifest.json"));
+    copy("manifest.json");
+    assert!(told(64).contains("model.onnx"));
+    copy("model.onnx");
+    copy("tokenizer.json");
+    assert_eq!(told(1), "");
+    fs::write(folder.path().join("model.onnx"), "no graph").unwrap();
+    assert!(told(64).contains("the checksum of model.onnx is not the manifest's"));
+    let manifest = fs::read_to_string(model().join("manifest.json")).unwrap();
+    let mut manifest: Value = serde_json::from_str(&manifest).unwrap();
+    manifest["steps"] = json!(4);
+    fs::write(folder.path().join("manifest.json"), manifest.to_string()).unwrap();
+    assert!(told(64).contains("says 4 steps, and the runtime does 8"));
+}
+
+#[test]
+fn a_graph_that_is_none_is_refused_by_the_runtime() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["manifest.json", "tokenizer.json"] {
+        fs::copy(model().join(name), folder.path().join(name)).unwrap();
+    }
+    fs::write(folder.path().join("model.onnx"), "").unwrap();
+    let manifest = fs::read_to_string(model().join("manifest.json")).unwrap();
+    let mut manifest: Value = serde_json::from_str(&manifest).unwrap();
+    // The SHA-256 of nothing.
+    manifest["files"]["model.onnx"] =
+        json!("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    fs::write(folder.path().join("manifest.json"), manifest.to_string()).unwrap();
+    let output = scan(folder.path(), &["-"], &trace());
+    assert_eq!(output.status.code(), Some(64));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("model.onnx cannot be used"));
+}
+
+#[test]
+fn a_library_that_is_none_is_named_and_the_built_in_runtime_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("libonnxruntime.so");
+    fs::write(&library, "no library").unwrap();
+    let mut command = Command::cargo_bin("thinkgate").unwrap();
+    command.args(["scan", "-", "--rules"]).arg(pack()).write_stdin(trace());
+    command.env("THINKGATE_CLASSIFIER__MODEL", model()).env("ORT_DYLIB_PATH", &library);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.contains(library.to_str().unwrap()) && told.contains("built-in runtime"),
+        "{told}"
+    );
+}
+
+#[test]
+fn check_tells_what_is_wrong_with_a_model_too() {
+    let mut command = Command::cargo_bin("thinkgate").unwrap();
+    let output = command
+        .arg("check")
+        .env("THINKGATE_CLASSIFIER__MODEL", "/nowhere")
+        .env("THINKGATE_CLASSIFIER__ACTION", "redact")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("cannot read /nowhere/manifest.json"), "{told}");
+    assert!(told.contains("classifier.action: expected one of none, flag, block"), "{told}");
+}
+
+/// One SSE event of a chat stream.
+fn event(delta: &Value) -> String {
+    let choice = json!({"index": 0, "delta": delta, "finish_reason": null});
+    let chunk = json!({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m",
+                       "choices": [choice]});
+    format!("data: {chunk}\n\n")
+}
+
+/// The exchange of [`trace`] as a stream, a word an event.
+fn stream() -> (Script, String) {
+    let words = |field: &str, text: &str| -> String {
+        text.split_inclusive(' ').map(|word| event(&json!({field: word}))).collect()
+    };
+    let body = words("reasoning_content", "careful careful let us see")
+        + &words("content", "first harm harm harm then more harm harm harm harm harm")
+        + "data: [DONE]\n\n";
+    (Script::stream().chunk(&body).end(), body)
+}
+
+fn configured(more: &str) -> String {
+    format!("classifier: {{model: {}, threads: 1{more}}}", model().display())
+}
+
+/// What the client got of one exchange, what was recorded, and the metrics behind it.
+async fn exchange(upstream: Script, more: &str) -> (Vec<u8>, Value, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.jsonl");
+    let upstream = Upstream::start(upstream).await;
+    let more = format!("audit: {{file: {}}}\n{more}", file.display());
+    let gate = Gate::configured(&upstream.url(), &more).await;
+    let mut client = gate.client().await;
+    let message = json!({"model": "m", "messages": [{"role": "user", "content": "do it"}]});
+    client.post("/v1/chat/completions", &message.to_string()).await;
+    let response = client.response().await;
+    assert!(response.complete);
+    drop(client);
+    gate.is_as_at_the_start(upstream.address).await;
+    let metrics = gate.metrics().await;
+    gate.drain().await;
+    let line = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    (response.body, line, metrics)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_shadow_mode_bytes_pass_as_they_came_and_the_record_has_the_last_scores() {
+    let (script, sent) = stream();
+    let (body, line, metrics) = exchange(script, &configured("")).await;
+    assert_eq!(String::from_utf8(body).unwrap(), sent);
+    // The same figures as `scan` tells of the same texts.
+    let answer = &line["choices"][0]["answer"];
+    assert!((answer["risk"].as_f64().unwrap() - 0.719).abs() < 1e-3, "{answer}");
+    assert_eq!((&answer["verdict"], &answer["first_flag_char"]), (&json!("flag"), &json!(55)));
+    assert_eq!(line["choices"][0]["outcome"], "unsafe");
+    assert!(line["prompt"]["risk"].as_f64().unwrap() > 0.0);
+    for series in [
+        "thinkgate_classifier_scored_bytes_total 86\n",
+        "thinkgate_classifier_queue_depth 0\n",
+        "thinkgate_classifier_failures_total{reason=\"deadline\"} 0\n",
+        "category=\"cybercrime\",channel=\"answer\",detector=\"classifier\",severity=\"medium\"} 1\n",
+    ] {
+        assert!(metrics.contains(series), "{series} is not in {metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_no_stream_is_scored_too() {
+    let message = json!({"role": "assistant", "reasoning_content": "let us see",
+                         "content": "harm ".repeat(4_000)});
+    let choice = json!({"index": 0, "message": message, "finish_reason": "stop"});
+    let body = json!({"id": "x", "object": "chat.completion", "choices": [choice]}).to_string();
+    let script = Script::answer("application/json", &body);
+    let (got, line, _) = exchange(script, &configured("")).await;
+    assert_eq!(got, body.as_bytes());
+    assert_eq!(line["choices"][0]["answer"]["first_flag_char"], 80);
+    assert_eq!(line["choices"][0]["outcome"], "unsafe");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_classifier_that_is_too_late_is_recorded_as_such() {
+    let (script, sent) = stream();
+    let (body, line, metrics) = exchange(script, &configured(", deadline: 0s")).await;
+    assert_eq!(String::from_utf8(body).unwrap(), sent);
+    assert_eq!(line["choices"][0]["outcome"], "unjudged");
+    assert!(!metrics.contains("thinkgate_classifier_failures_total{reason=\"deadline\"} 0\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_it_may_block_a_stream_is_cut_when_the_score_has_come() {
+    let seen = Signal::new();
+    let calm = event(&json!({"content": "calm "}));
+    let script = Script::stream()
+        .chunk(event(&json!({"content": "harm ".repeat(24)})))
+        .wait(&seen)
+        .flood(format!("{:x}\r\n{calm}\r\n", calm.len()), 100_000)
+        .until_peer_closes();
+    let upstream = Upstream::start(script).await;
+    let more = format!("mode: enforce\n{}", configured(", action: block"));
+    let gate = Gate::configured(&upstream.url(), &more).await;
+    let mut client = gate.client().await;
+    client.chat().await;
+    client.until("harm").await;
+    seen.give();
+    soon("the cut", client.until("content_filter")).await;
+    upstream.cancelled(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_says_what_runs_the_model_and_refuses_a_broken_one() {
+    let upstream = Upstream::start(Script::answer("application/json", "{}")).await;
+    let mut command = thinkgate();
+    command.args(["serve", "--upstream", &upstream.url(), "--listen", "127.0.0.1:0"]);
+    command.args(["--admin-listen", "127.0.0.1:0"]);
+    command.env_remove("THINKGATE_CLASSIFIER__ENABLED").env_remove("ORT_DYLIB_PATH");
+    let served = Served::start(command);
+    assert_eq!(served.line["classifier"], "tract");
+
+    let mut command = thinkgate();
+    command.args(["serve", "--upstream", &upstream.url()]);
+    command.env_remove("THINKGATE_CLASSIFIER__ENABLED");
+    let broken = command.env("THINKGATE_CLASSIFIER__MODEL", "/nowhere").output().unwrap();
+    assert_eq!(broken.status.code(), Some(64));
+    let told = String::from_utf8(broken.stderr).unwrap();
+    assert!(told.contains("classifier: cannot read /nowhere/manifest.json"), "{told}");
+}
