@@ -30,11 +30,8 @@ fn main() {
         if std::env::args().any(|argument| argument == "--bench") { &[1, 16, 64] } else { &[1] };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let before = resident_kib();
-    let config = Classifier {
-        threads: Some(1),
-        deadline: Duration::from_hours(1),
-        ..Classifier::default()
-    };
+    let config =
+        Classifier { threads: Some(1), deadline: Duration::from_hours(1), ..Classifier::default() };
     let metrics = Arc::new(Metrics::new().unwrap());
     let scorers = Scorers::configured(&config, Arc::clone(&metrics)).unwrap().unwrap();
     let mut out = std::io::stdout().lock();
