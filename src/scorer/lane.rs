@@ -1,7 +1,7 @@
 //! One exchange's way to the scorer threads and back.
 //!
-//! The exchange hands passages over and never waits; what waits is coalesced and bounded. What comes while nothing
-//! waits is taken whole, since a body that is no stream comes at once. Past the bound, or past the deadline, the
+//! The exchange hands passages over and never waits; what waits is coalesced and bounded. What comes while nothing of
+//! its voice waits is taken whole, since a body that is no stream comes at once. Past the bound, or past the deadline, the
 //! voice has failed from there on: a carried state must not skip text, so it is never taken up again.
 
 use std::{
@@ -86,10 +86,10 @@ impl Lane {
     pub fn follow(&self, now: Instant, session: &mut Session) {
         if let Some(first) = session.next_passage() {
             let mut traffic = self.inner.traffic();
-            let is_first = traffic.waiting.is_empty();
+            let behind = traffic.voices_that_wait();
             let mut next = Some(first);
             while let Some(passage) = next {
-                self.inner.hand_over(&mut traffic, passage, now, is_first);
+                self.inner.hand_over(&mut traffic, passage, now, &behind);
                 next = session.next_passage();
             }
             self.inner.enqueue(&mut traffic);
@@ -149,15 +149,15 @@ impl Inner {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a passage in where there is room; what comes first is taken whole.
-    fn hand_over(&self, traffic: &mut Traffic, passage: Passage, now: Instant, is_first: bool) {
+    /// Takes a passage in where there is room; of a voice that is not `behind` already it is taken whole.
+    fn hand_over(&self, traffic: &mut Traffic, passage: Passage, now: Instant, behind: &[Voice]) {
         let voice = passage.voice;
         let bytes = passage.bytes();
         if traffic.has_failed(voice) {
             return;
         }
         let fits = bytes == 0
-            || is_first
+            || !behind.contains(&voice)
             || traffic.waiting_bytes(voice) + bytes <= self.shared.limits.waiting_bytes;
         if !(fits && self.shared.admit(bytes)) {
             return self.note_failure(traffic, voice, ClassifierFailure::Overflow);
@@ -282,6 +282,11 @@ impl Drop for Inner {
 impl Traffic {
     fn has_failed(&self, voice: Voice) -> bool {
         self.failed.contains(&voice) || self.failed.contains(&Voice::Prompt)
+    }
+
+    fn voices_that_wait(&self) -> Vec<Voice> {
+        let with_text = self.waiting.iter().filter(|waiting| waiting.passage.bytes() > 0);
+        with_text.map(|waiting| waiting.passage.voice).collect()
     }
 
     fn waiting_bytes(&self, voice: Voice) -> usize {

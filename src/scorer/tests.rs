@@ -82,6 +82,19 @@ fn more_text_than_may_wait_ends_the_scores_for_good() {
 }
 
 #[test]
+fn a_prompt_that_waits_leaves_the_answer_its_room() {
+    let model = model();
+    let limits = ScoringLimits { waiting_bytes: 12, ..LIMITS };
+    let (lane, shared, _queue) = blocked_lane(&model, limits);
+    let mut session = session(&model);
+    session.on_request(Bytes::from(r#"{"messages":[{"role":"user","content":"do it"}]}"#));
+    lane.follow(Instant::now(), &mut session);
+    session.on_trace(None, Some("let us see first"), Some("a whole answer at once"));
+    lane.follow(Instant::now(), &mut session);
+    assert_eq!((failures(&shared, "overflow"), shared.waiting_bytes()), (0, 5 + 16 + 22));
+}
+
+#[test]
 fn all_exchanges_together_have_a_bound() {
     let model = model();
     let (shared, queue) = Shared::unread(metrics(), LIMITS);
