@@ -187,10 +187,12 @@ impl Exchange {
         if self.unread.len() + chunk.len() > STRETCH {
             self.read_unread(now);
         }
-        let Some(session) = &mut self.session else { return };
+        if self.session.is_none() {
+            return;
+        }
         if self.unread.is_empty() {
             if !self.seen_text || chunk.len() > STRETCH {
-                return session.on_chunk(now.into_std(), chunk.clone());
+                return self.read(now, chunk.clone());
             }
             self.unread_since = now;
             self.unread.reserve(STRETCH);
@@ -211,10 +213,16 @@ impl Exchange {
 
     /// Lets the session read what it has yet to read.
     pub(super) fn read_unread(&mut self, now: Instant) {
-        if let Some(session) = &mut self.session
-            && !self.unread.is_empty()
-        {
-            session.on_chunk(now.into_std(), std::mem::take(&mut self.unread).freeze());
+        if !self.unread.is_empty() {
+            let unread = std::mem::take(&mut self.unread).freeze();
+            self.read(now, unread);
+        }
+    }
+
+    /// Lets the session read a chunk, and those who judge have what it has read.
+    pub(super) fn read(&mut self, now: Instant, chunk: Bytes) {
+        if let Some(session) = &mut self.session {
+            session.on_chunk(now.into_std(), chunk);
             self.follow(now);
         }
     }

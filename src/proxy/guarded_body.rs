@@ -252,11 +252,9 @@ impl GuardedBody {
         }
         let Some(decoder) = &mut self.decoder else {
             if self.way == Way::AsRead {
-                self.exchange.read_along(now, chunk);
-            } else if let Some(session) = self.exchange.session() {
-                session.on_chunk(now.into_std(), chunk.clone());
+                return self.exchange.read_along(now, chunk);
             }
-            return self.exchange.follow(now);
+            return self.exchange.read(now, chunk.clone());
         };
         let Some(session) = self.exchange.session() else { return };
         let read = decoder.push(chunk, |bytes| session.on_chunk(now.into_std(), bytes));
@@ -450,7 +448,8 @@ impl GuardedBody {
         if let Some(bytes) = self.take_ready() {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
-        if self.exchange.awaits_scores() {
+        // A session that is not needed is not looked at: for every chunk, it would have to come from memory.
+        if self.ending.is_none() || self.exchange.awaits_scores() {
             return Poll::Pending;
         }
         let Some(ending) = self.ending.take() else { return Poll::Pending };
@@ -546,8 +545,8 @@ impl Body for GuardedBody {
     fn is_end_stream(&self) -> bool {
         self.ready.is_empty()
             && self.trailers.is_none()
-            && !self.exchange.awaits_scores()
             && matches!(self.ending, Some(Ending::Complete | Ending::Over))
+            && !self.exchange.awaits_scores()
     }
 
     fn size_hint(&self) -> SizeHint {
