@@ -54,10 +54,9 @@ impl<'r> Judged<'r> {
         let risk = self.first(|finding| is_unsafe(finding) && finding.channel == Channel::Thinking);
         Evidence {
             prompt: match self.prompt {
-                None => Prompt::Unknown,
                 Some(prompt) if unsafe_in(prompt) => Prompt::Risky,
                 Some(prompt) if prompt.risk < HARMLESS_BELOW => Prompt::Harmless,
-                Some(_) => Prompt::Unknown,
+                Some(_) | None => Prompt::Unknown,
             },
             thinking: self.thinking.chars > 0,
             thinking_unsafe: unsafe_in(self.thinking),
