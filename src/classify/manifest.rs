@@ -283,7 +283,8 @@ impl Manifest {
         let of_channel = self.raw.thresholds.get(channel.name());
         let of_head = |head: &Head| {
             let rates = of_channel.and_then(|heads| heads.get(head.name()));
-            let value = rates.and_then(|rates| rates.get(rate.name())).copied();
+            let at = |rate: Rate| rates.and_then(|rates| rates.get(rate.name())).copied();
+            let value = head.own_rate().and_then(at).or_else(|| at(rate));
             let needed = *head == Head::Risk && channel != Channel::Prompt;
             match value {
                 Some(value) if value.is_finite() => Ok(Some(value)),
@@ -514,6 +515,29 @@ pub(super) mod tests {
         assert_eq!(rubric.heads(), [Head::Risk, Head::Category(Category::Cybercrime)]);
         assert_eq!(rubric.threshold(Channel::Answer, Head::Risk), Some(0.9));
         assert_eq!(rubric.threshold(Channel::ToolCall, Head::Risk), None);
+    }
+
+    #[test]
+    fn safety_thinking_is_claimed_at_the_strict_rate() {
+        let mut manifest = example();
+        let per_channel =
+            |value: &Value| json!({"prompt": value, "thinking": value, "answer": value});
+        manifest["heads"] = json!(["risk", "safety_thinking"]);
+        let calibration = json!({"scale": 1.0, "bias": 0.0});
+        manifest["calibration"] =
+            per_channel(&json!({"risk": calibration, "safety_thinking": calibration}));
+        let threshold = |thresholds: Value| {
+            let mut manifest = manifest.clone();
+            manifest["thresholds"] = per_channel(
+                &json!({"risk": {"fpr_1": 0.6, "fpr_0.1": 0.9}, "safety_thinking": thresholds}),
+            );
+            let rubric = parse(&manifest).unwrap().rubric(Rate::OneInHundred).unwrap();
+            assert_eq!(rubric.threshold(Channel::Thinking, Head::Risk), Some(0.6));
+            rubric.threshold(Channel::Thinking, Head::SafetyThinking)
+        };
+        assert_eq!(threshold(json!({"fpr_1": 0.4, "fpr_0.1": 0.7})), Some(0.7));
+        assert_eq!(threshold(json!({"fpr_1": 0.4})), Some(0.4));
+        assert_eq!(threshold(json!({})), None);
     }
 
     #[test]

@@ -118,6 +118,17 @@ impl Head {
             Self::Category(category) => category.name(),
         }
     }
+
+    /// The rate that holds for the head, whichever was chosen for the others.
+    ///
+    /// Benign text is all that rates are measured on. On a harmful prompt the opening words of any thinking reach the
+    /// looser threshold of safety thinking, before the model has seen any risk.
+    pub(super) const fn own_rate(self) -> Option<Rate> {
+        match self {
+            Self::SafetyThinking => Some(Rate::OneInThousand),
+            Self::Risk | Self::Refusal | Self::Category(_) => None,
+        }
+    }
 }
 
 // === impl Rate ===

@@ -72,11 +72,11 @@ fn scan_tells_what_the_model_saw_and_where() {
 
 #[test]
 fn safety_thinking_and_refusals_reach_the_outcome() {
-    let trace = json!({"prompt": "do it", "thinking": "careful careful now",
+    let trace = json!({"prompt": "do it", "thinking": "careful careful careful",
                        "answer": "refuse refuse now"});
     let choice = choice(&scan(&model(), &["-"], &trace.to_string()));
     assert_eq!(choice["outcome"], "over_sensitive");
-    assert_eq!(choice["thinking"]["first_safety_thinking_char"], 19);
+    assert_eq!(choice["thinking"]["first_safety_thinking_char"], 23);
     assert!(choice["answer"]["refusal"].as_f64().unwrap() > 0.6);
     assert_eq!(choice["answer"]["verdict"], "pass");
 }
