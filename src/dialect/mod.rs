@@ -6,6 +6,7 @@ mod json;
 pub mod openai_chat;
 pub mod refusal;
 pub mod request;
+pub mod splice;
 pub mod steer;
 pub mod take_out;
 

@@ -215,6 +215,12 @@ impl Consulting {
         self.questions.pop_front()
     }
 
+    /// Whose text a question is about that has no answer yet.
+    pub(super) fn voice_of(&self, id: u64) -> Option<Voice> {
+        let open = self.open.get(&id)?;
+        Some(self.texts.get(open.text)?.voice)
+    }
+
     /// Takes in an answer; says whether it asks for the exchange's end.
     pub(super) fn take_opinion(
         &mut self,
