@@ -359,6 +359,12 @@ impl Session {
         }
     }
 
+    /// A frame's bytes in the stream of an earlier answer: a byte order mark stands at a stream's beginning alone.
+    pub(super) fn behind_seam(&self, bytes: Bytes) -> Bytes {
+        let spliced = self.attempt > 0 && self.delivery == Delivery::Held;
+        if spliced && bytes.starts_with(b"\xef\xbb\xbf") { bytes.slice(3..) } else { bytes }
+    }
+
     /// Whether a choice belongs to the answer that is being read.
     pub(super) fn is_current(&self, choice: &Choice) -> bool {
         choice.attempt == self.attempt

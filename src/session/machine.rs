@@ -790,7 +790,7 @@ impl Session {
         if !waited.is_zero() && self.delivery == Delivery::Held {
             self.holds.push((held.waited_for.unwrap_or(HoldReason::Rules), waited));
         }
-        let bytes = self.with_outcome(held, bytes);
+        let bytes = self.with_outcome(held, self.behind_seam(bytes));
         self.effects.push_back(Effect::Forward(bytes));
     }
 

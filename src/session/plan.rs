@@ -186,9 +186,7 @@ impl Plan {
     #[must_use]
     pub fn with_classifier(self, judge: Judge) -> Self {
         let judge_stops = CHANNELS.map(|channel| self.may_stop(judge.action, channel));
-        let judge_gates = CHANNELS.map(|channel| {
-            self.may_stop(judge.action, channel) || may_stop(&self.policy, judge.action, channel)
-        });
+        let judge_gates = CHANNELS.map(|channel| self.may_act(judge.action, channel));
         Self { judge: Some(judge), judge_stops, judge_gates, ..self }
     }
 
@@ -205,9 +203,20 @@ impl Plan {
     /// outcome.
     fn may_stop(&self, action: RuleAction, channel: Channel) -> bool {
         let hides = channel == Channel::Thinking && self.hides_leaky_thinking();
-        let flags = verdict_of_claim(&self.policy, action, None) >= Verdict::Flag;
         (may_stop(&self.policy, action, channel) && !hides)
-            || (flags && self.policy.outcome_may_block(channel))
+            || (self.flags(action) && self.policy.outcome_may_block(channel))
+    }
+
+    /// Whether it may change what the client gets.
+    fn may_act(&self, action: RuleAction, channel: Channel) -> bool {
+        may_stop(&self.policy, action, channel)
+            || self.may_stop(action, channel)
+            || (self.flags(action) && self.policy.outcome_acts_on_flags(channel))
+    }
+
+    /// Whether a risk that a detector with this action claims is flagged.
+    fn flags(&self, action: RuleAction) -> bool {
+        verdict_of_claim(&self.policy, action, None) >= Verdict::Flag
     }
 
     /// Whether outcomes change what the client gets.
@@ -233,6 +242,22 @@ impl Plan {
     /// Whether the classifier may end an exchange for what stands in one of `channels`.
     pub(super) fn classifier_stops(&self, channels: &[Channel]) -> bool {
         any_of(channels, self.judge_stops)
+    }
+
+    /// The verdict from which on its claims about `channel` end the exchange by themselves, if they may.
+    pub(super) fn classifier_stops_from(&self, channel: Channel) -> Option<Verdict> {
+        let hides = channel == Channel::Thinking && self.hides_leaky_thinking();
+        (self.classifier_stops(&[channel]) && !hides).then_some(Verdict::Redact)
+    }
+
+    /// The verdict from which on its claims about `channel` change what the client gets, if they may.
+    pub(super) fn acts_from(&self, channel: Channel) -> Option<Verdict> {
+        let from = if self.policy.outcome_acts_on_flags(channel) {
+            Verdict::Flag
+        } else {
+            Verdict::Redact
+        };
+        any_of(&[channel], self.judge_gates).then_some(from)
     }
 
     /// Whether the guard model may.

@@ -207,6 +207,16 @@ fn the_new_answer_goes_on_in_the_same_stream() {
 }
 
 #[test]
+fn a_byte_order_mark_does_not_stand_in_the_middle() {
+    let mut second = good_answer();
+    second.remove(0);
+    second[0].insert(0, '\u{feff}');
+    let marked = talk(policy(), of(&bad_thinking()), &[of(&second)]);
+    let plain = talk(policy(), of(&bad_thinking()), &[of(&good_answer())]);
+    assert_eq!(marked.sent, plain.sent);
+}
+
+#[test]
 fn the_new_stream_passes_as_it_came_where_nothing_was_sent() {
     let first = [event(&json!({"reasoning_content": "forbidden falcon "}), None)];
     let talk = talk(policy(), of(&first), &[of(&good_answer())]);
