@@ -63,6 +63,12 @@ impl Dialect {
             Self::Unknown => "unknown",
         }
     }
+
+    /// Whether it is that of chat or text completions, whose streams can be gone on with and added to.
+    #[must_use]
+    pub const fn is_completions(self) -> bool {
+        matches!(self, Self::OpenAiChat | Self::OpenAiCompletions)
+    }
 }
 
 // === impl Endpoint ===

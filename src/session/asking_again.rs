@@ -11,7 +11,7 @@ use crate::{
     channel::Channel,
     classify::Voice,
     dialect::{
-        Dialect, Endpoint, refusal,
+        Endpoint, refusal,
         splice::{self, Splice},
         steer::{self, Changes},
     },
@@ -244,14 +244,13 @@ impl Session {
 
     /// Whether another answer can take the place of this one.
     fn can_go_on(&self) -> bool {
-        let understood = matches!(self.dialect, Dialect::OpenAiChat | Dialect::OpenAiCompletions);
         let mut own = self.choices.iter().filter(|choice| self.is_current(choice));
         let in_one_piece = match self.delivery {
             Delivery::Held => true,
             Delivery::Whole => self.reads_one_body(),
             Delivery::AsRead => false,
         };
-        understood && in_one_piece && !own.any(Choice::has_answered)
+        in_one_piece && !own.any(Choice::has_answered)
     }
 
     /// What blocks the thinking, if anything does.
@@ -281,6 +280,9 @@ impl Session {
 
     /// The request with safety rules for what was flagged in the prompt and in the thinking.
     fn steered_again(&self, body: &Bytes, findings: &[Finding]) -> Result<Steered, AskAgainResult> {
+        if !self.dialect.is_completions() {
+            return Err(AskAgainResult::NotSteerable);
+        }
         let policy = self.plan().policy();
         let flagged = findings.iter().filter(|finding| finding.verdict >= Verdict::Flag);
         let (mut categories, _) = self.flagged_in_prompt();

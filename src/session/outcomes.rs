@@ -48,7 +48,8 @@ impl Session {
     /// A frame's bytes with the outcomes in them, where callers are told: in the chunk that ends the last choice, else
     /// in a comment before the end mark.
     pub(super) fn with_outcome(&mut self, held: &HeldFrame, bytes: Bytes) -> Bytes {
-        if !self.plan().tells_outcomes() || self.told_outcome || self.delivery != Delivery::Held {
+        let tells = self.plan().tells_outcomes() && !self.told_outcome;
+        if !tells || self.delivery != Delivery::Held || !self.dialect.is_completions() {
             return bytes;
         }
         let ends = held.names.iter().any(|&(_, finished)| finished)

@@ -95,6 +95,32 @@ fn hides_the_rest_of_leaky_thinking_and_lets_the_answer_go_on() {
 }
 
 #[test]
+fn no_byte_of_a_flagged_match_leaves_where_its_outcome_acts() {
+    let pieces = ["well, please fl", "ag ", "me", " now, "];
+    let acting = [
+        (Outcome::LeakyThinking, OutcomeAction::Hide, "reasoning_content"),
+        (Outcome::LeakyThinking, OutcomeAction::Block, "reasoning_content"),
+        (Outcome::Unsafe, OutcomeAction::Block, "content"),
+    ];
+    for (outcome, action, key) in acting {
+        let mut events = vec![event(&json!({key: "first, "}), None)];
+        events.extend(pieces.map(|piece| event(&json!({key: piece}), None)));
+        let run = run(&enforcing(outcome, action), &events);
+        assert_eq!(run.stopped, action == OutcomeAction::Block);
+        assert_eq!(sent_text(&run.sent, key).replace(DEFAULT_NOTICE, ""), "first, ", "{outcome:?}");
+    }
+    // A tool call waits for its end.
+    let call = |arguments: &str| json!({"tool_calls": [{"index": 0, "function": {"arguments": arguments}}]});
+    let events = [
+        event(&call("{\"q\":\"flag"), None),
+        event(&call(" me\"}"), None),
+        event(&json!({}), Some("tool_calls")),
+    ];
+    let called = run(&enforcing(Outcome::Unsafe, OutcomeAction::Block), &events);
+    assert!(called.stopped && !called.sent.contains("tool_calls"));
+}
+
+#[test]
 fn leaves_no_tag_open_where_thinking_stands_in_content() {
     let hiding = enforcing(Outcome::LeakyThinking, OutcomeAction::Hide);
     let events = |first: &str| {
