@@ -18,7 +18,7 @@ use super::{
     asking_again::AskingAgain,
     audit_log::AuditLog,
     body::{Activity, RequestBody, ResponseBody},
-    decode::Encoding,
+    decode::{Decoder, Encoding},
     exchange::{Exchange, REQUEST_ID},
     failure::{Failure, error_response, local_response},
     guarded_body::{GuardedBody, Way},
@@ -246,10 +246,7 @@ impl Proxy {
             }
             Delivery::Whole => {
                 headers::strip_of_the_bytes(&mut parts.headers, decoder.is_some());
-                let body = GuardedBody::new(body, exchange, Way::Effects, decoder)
-                    .asking_again(asking_again)
-                    .before_head();
-                deliver_whole(parts, Box::new(body), cap).await
+                deliver_whole(parts, body, exchange, decoder, asking_again, cap).await
             }
         }
     }
@@ -306,9 +303,17 @@ pub(super) fn response_head(parts: &response::Parts, encoding: &Encoding) -> Res
 /// pass then passes in pieces.
 async fn deliver_whole(
     mut parts: response::Parts,
-    mut body: Box<GuardedBody>,
+    body: Incoming,
+    exchange: Exchange,
+    decoder: Option<Decoder>,
+    asking_again: Option<Box<AskingAgain>>,
     limit: usize,
 ) -> Response<ResponseBody> {
+    let mut body = Box::new(
+        GuardedBody::new(body, exchange, Way::Effects, decoder)
+            .asking_again(asking_again)
+            .before_head(),
+    );
     let mut whole = BytesMut::new();
     loop {
         match body.frame().await {

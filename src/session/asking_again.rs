@@ -25,6 +25,7 @@ use super::{
     choice::Choice,
     effect::{BodyEnd, Delivery, Effect, ResponseHead},
     hold_back::HeldFrame,
+    judgement::begin,
     machine::Session,
     outcomes, report,
 };
@@ -267,7 +268,7 @@ impl Session {
             let act = outcomes::act_on(policy, choice.index, &findings);
             let act = act.filter(|act| act.action == OutcomeAction::Block);
             let blocks = findings.iter().filter(|finding| blocks(finding) && !is_hidden);
-            let places = blocks.map(report::cut_char).chain(act.map(|act| act.char));
+            let places = blocks.map(begin).chain(act.map(|act| act.char));
             let Some(char) = places.min() else { continue };
             let (choice, channel) = (Some(choice.index), Channel::Thinking);
             let cut = Cut { choice, channel, char, seen_chars: char };

@@ -198,7 +198,7 @@ pub(crate) const fn is_attack(category: Category) -> bool {
 }
 
 /// What models claim is about all that they have read: it begins where it was claimed.
-fn begin(finding: &Finding) -> u64 {
+pub(super) fn begin(finding: &Finding) -> u64 {
     match finding.detector {
         CLASSIFIER | REMOTE => finding.end_char,
         _ => finding.start_char,

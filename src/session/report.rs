@@ -20,8 +20,7 @@ use crate::{
 
 use super::{
     choice::Choice,
-    consulting::REMOTE,
-    judgement::{Judged, Judgement, plain_outcomes},
+    judgement::{Judged, Judgement, begin, plain_outcomes},
     machine::{Keep, Session},
     outcomes,
     plan::{Label, Plan},
@@ -138,7 +137,7 @@ impl Blocks<'_> {
     /// then. No byte of a rule's match is sent; what a model is sure of has been, and what makes an outcome plain.
     fn cut(&self, prompt_findings: &[Finding], choices: &[ChoiceReport]) -> Option<Cut> {
         let of_prompt = prompt_findings.iter().filter(|finding| self.is_one(finding));
-        if let Some(first) = of_prompt.map(cut_char).min() {
+        if let Some(first) = of_prompt.map(begin).min() {
             return Some(Cut {
                 choice: None,
                 channel: Channel::Prompt,
@@ -149,20 +148,12 @@ impl Blocks<'_> {
         let act = self.act.filter(|act| act.action == OutcomeAction::Block);
         let cuts = choices.iter().flat_map(|choice| {
             let found = choice.findings.iter().filter(|finding| self.is_one(finding));
-            let found = found.map(|finding| (finding.channel, cut_char(finding)));
+            let found = found.map(|finding| (finding.channel, begin(finding)));
             let act = act.filter(|act| act.choice == choice.index);
             let places = found.chain(act.map(|act| (act.channel, act.char)));
             places.map(|(channel, char)| cut_at(choice, channel, char)).collect::<Vec<_>>()
         });
         cuts.min_by_key(|cut| cut.seen_chars)
-    }
-}
-
-/// The characters of its channel before the place where a finding ends the exchange.
-pub(super) fn cut_char(finding: &Finding) -> u64 {
-    match finding.detector {
-        CLASSIFIER | REMOTE => finding.end_char,
-        _ => finding.start_char,
     }
 }
 
