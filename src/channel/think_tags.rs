@@ -71,6 +71,8 @@ pub struct ThinkTags {
     read: u64,
     /// The opening tag met, for whoever must close it.
     opened: Option<&'static str>,
+    /// The byte of the content behind the tag that ended the thinking.
+    closed_at: Option<u64>,
 }
 
 // === impl ThinkTags ===
@@ -84,7 +86,7 @@ impl ThinkTags {
             ThinkingStart::Open => Phase::ThinkingLead,
             ThinkingStart::Closed => Phase::AnswerLead,
         };
-        Self { phase, carry: String::new(), read: 0, opened: None }
+        Self { phase, carry: String::new(), read: 0, opened: None, closed_at: None }
     }
 
     /// Bytes of content taken so far.
@@ -109,6 +111,18 @@ impl ThinkTags {
     #[must_use]
     pub const fn has_opened(&self) -> bool {
         self.opened.is_some()
+    }
+
+    /// The byte of the content behind the tag that has ended the thinking.
+    #[must_use]
+    pub const fn closed_at(&self) -> Option<u64> {
+        self.closed_at
+    }
+
+    /// The tag with which it has.
+    #[must_use]
+    pub const fn opening_tag(&self) -> Option<&'static str> {
+        self.opened
     }
 
     /// The tag that ends the thinking that content itself has opened.
@@ -196,6 +210,7 @@ impl ThinkTags {
             at += tag.len() as u64;
             rest = after.get(tag.len()..).unwrap_or_default();
             if CLOSE.contains(&tag) {
+                self.closed_at = Some(at);
                 emit(Segment::Decided(Part::Thinking));
                 self.phase = Phase::Answer;
             }

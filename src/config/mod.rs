@@ -4,6 +4,7 @@
 //! other (flags over environment over file), and one pass turns the result into a [`Config`], gathering
 //! every error on its way: a broken configuration is told whole, in one run.
 
+mod acting;
 mod error;
 mod reader;
 mod restart;

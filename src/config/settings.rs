@@ -11,6 +11,7 @@ use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use serde::Deserialize;
 
 use super::{
+    acting::{read_ask_again, read_outcomes},
     error::{ConfigError, ConfigErrors},
     reader::{Findings, Section, boolean, count, duration, named, size, text},
     rules::RuleSource,
@@ -543,6 +544,8 @@ fn read_policy(
         base.plain_only = !value;
     }
     read_steering(section, findings, &mut base.steering);
+    read_ask_again(section, findings, &mut base.ask_again);
+    read_outcomes(section, findings, &mut base.outcomes);
     let notice = section.value("notice", findings, text).unwrap_or_else(|| notice.to_owned());
     (base, notice)
 }
@@ -555,13 +558,22 @@ fn read_steering(section: &mut Section, findings: &mut Findings, steering: &mut 
     if let Some(own) = section.value("text", findings, text) {
         steering.text = Some(own);
     }
-    let mut parameters = section.section("parameters", findings);
-    for name in with_template(parameters.names()) {
-        if let Some(value) = parameters.value_like(&name, "<parameter>", findings, json) {
-            steering.parameters.insert(name, value);
+    read_parameters(&mut section, findings, &mut steering.parameters);
+    section.finish(findings);
+}
+
+/// Options of a request, by name.
+pub(super) fn read_parameters(
+    section: &mut Section,
+    findings: &mut Findings,
+    parameters: &mut BTreeMap<String, String>,
+) {
+    let mut section = section.section("parameters", findings);
+    for name in with_template(section.names()) {
+        if let Some(value) = section.value_like(&name, "<parameter>", findings, json) {
+            parameters.insert(name, value);
         }
     }
-    parameters.finish(findings);
     section.finish(findings);
 }
 
@@ -613,12 +625,12 @@ fn read_categories(section: &mut Section, findings: &mut Findings, policy: &mut 
 /// A name that no operator writes, so that the keys below it are asked for once even in an empty section.
 const TEMPLATE: &str = "";
 
-fn with_template(names: Vec<String>) -> impl Iterator<Item = String> {
+pub(super) fn with_template(names: Vec<String>) -> impl Iterator<Item = String> {
     std::iter::once(TEMPLATE.to_owned()).chain(names)
 }
 
 /// The value of a closed set that `name` stands for; complains where there is none.
-fn known<T: for<'de> Deserialize<'de>>(
+pub(super) fn known<T: for<'de> Deserialize<'de>>(
     section: &Section,
     findings: &mut Findings,
     name: &str,

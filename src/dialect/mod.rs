@@ -6,6 +6,7 @@ mod json;
 pub mod openai_chat;
 pub mod refusal;
 pub mod request;
+pub mod splice;
 pub mod steer;
 pub mod take_out;
 
@@ -61,6 +62,12 @@ impl Dialect {
             Self::Trace => "trace",
             Self::Unknown => "unknown",
         }
+    }
+
+    /// Whether it is that of chat or text completions, whose streams can be gone on with and added to.
+    #[must_use]
+    pub const fn is_completions(self) -> bool {
+        matches!(self, Self::OpenAiChat | Self::OpenAiCompletions)
     }
 }
 

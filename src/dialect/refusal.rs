@@ -42,6 +42,29 @@ pub fn stream_end(
     choices: &[ChoiceEnd],
     usage: Option<&str>,
 ) -> Bytes {
+    let mut events = ends_of(dialect, identity, choices);
+    if let Some(usage) = usage {
+        push_event(&mut events, dialect, identity, "", &format!(",\"usage\":{usage}"));
+    }
+    events.push_str("data: [DONE]\n\n");
+    events.into()
+}
+
+/// The events that end choices of a stream that goes on.
+#[must_use]
+pub fn choice_ends(dialect: Dialect, identity: &Identity, choices: &[ChoiceEnd]) -> Bytes {
+    ends_of(dialect, identity, choices).into()
+}
+
+/// The event that adds text to a choice's content.
+#[must_use]
+pub fn text_event(dialect: Dialect, identity: &Identity, index: u32, text: &str) -> Bytes {
+    let mut event = String::new();
+    push_text(&mut event, dialect, identity, index, text);
+    event.into()
+}
+
+fn ends_of(dialect: Dialect, identity: &Identity, choices: &[ChoiceEnd]) -> String {
     let mut events = String::new();
     for choice in choices {
         if choice.role && dialect == Dialect::OpenAiChat {
@@ -49,11 +72,7 @@ pub fn stream_end(
             push_choice(&mut events, dialect, identity, &chat_choice(choice.index, &delta, None));
         }
         for text in choice.close_tag.into_iter().chain(choice.notice.as_deref()) {
-            let body = match dialect {
-                Dialect::OpenAiCompletions => text_choice(choice.index, text, None),
-                _ => chat_choice(choice.index, &json!({"content": text}), None),
-            };
-            push_choice(&mut events, dialect, identity, &body);
+            push_text(&mut events, dialect, identity, choice.index, text);
         }
     }
     for choice in choices {
@@ -63,11 +82,7 @@ pub fn stream_end(
         };
         push_choice(&mut events, dialect, identity, &body);
     }
-    if let Some(usage) = usage {
-        push_event(&mut events, dialect, identity, "", &format!(",\"usage\":{usage}"));
-    }
-    events.push_str("data: [DONE]\n\n");
-    events.into()
+    events
 }
 
 /// A whole body in which every choice holds the notice.
@@ -131,6 +146,14 @@ fn chat_choice(
 
 fn text_choice(index: u32, text: &str, finish_reason: Option<&str>) -> serde_json::Value {
     json!({"index": index, "text": text, "logprobs": null, "finish_reason": finish_reason})
+}
+
+fn push_text(events: &mut String, dialect: Dialect, identity: &Identity, index: u32, text: &str) {
+    let body = match dialect {
+        Dialect::OpenAiCompletions => text_choice(index, text, None),
+        _ => chat_choice(index, &json!({"content": text}), None),
+    };
+    push_choice(events, dialect, identity, &body);
 }
 
 fn push_choice(

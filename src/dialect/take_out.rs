@@ -14,6 +14,8 @@ pub struct TakeOut<'t> {
     pub thinking: bool,
     /// The choices that something was taken from.
     pub altered: &'t [Altered],
+    /// The choices whose role was told before.
+    pub roles: &'t [u32],
 }
 
 /// A choice that something was taken from. Its token ids go, and whatever nobody has read that repeats the texts.
@@ -143,7 +145,7 @@ impl<'p> Walk<'p, '_> {
         let altered = self.what.altered.iter().find(|altered| altered.index == index);
         self.object(choice, &mut |walk, key, raw| match key {
             "delta" | "message" => {
-                walk.message(raw, altered);
+                walk.message(raw, altered, walk.what.roles.contains(&index));
                 false
             }
             "logprobs" => walk.logprobs(raw, altered),
@@ -153,7 +155,7 @@ impl<'p> Walk<'p, '_> {
         });
     }
 
-    fn message(&mut self, message: &'p str, altered: Option<&Altered>) {
+    fn message(&mut self, message: &'p str, altered: Option<&Altered>, has_role: bool) {
         self.object(message, &mut |walk, key, raw| match key {
             "reasoning_content"
             | "reasoning"
@@ -168,7 +170,8 @@ impl<'p> Walk<'p, '_> {
                 }
                 false
             }
-            "role" | "name" | "channel" | "id" | "tool_call_id" | "refusal" | "tool_calls"
+            "role" => has_role,
+            "name" | "channel" | "id" | "tool_call_id" | "refusal" | "tool_calls"
             | "function_call" | "executed_tools" | "audio" | "images" => false,
             _ => walk.is_unread(key, raw, altered),
         });
@@ -282,7 +285,7 @@ mod tests {
     fn without(payload: &str, thinking: bool, altered: &[Altered]) -> String {
         let mut left = String::new();
         let mut at = 0;
-        for place in places(payload, TakeOut { thinking, altered }) {
+        for place in places(payload, TakeOut { thinking, altered, roles: &[] }) {
             left.push_str(&payload[at..place.start]);
             at = place.end;
         }
@@ -320,6 +323,19 @@ mod tests {
         let altered = [Altered { index: 1, texts: vec!["secret".into()], logprobs: true }];
         let left = r#"{"choices":[{"index":1,"text":"m","other":"a"},{"index":0,"token_id":7}],"provider":"p"}"#;
         assert_eq!(without(payload, false, &altered), left);
+    }
+
+    #[test]
+    fn takes_out_the_roles_that_were_told() {
+        let payload = r#"{"choices":[{"index":1,"delta":{"role":"assistant","content":""}},{"index":0,"delta":{"content":"","role":"assistant"}}]}"#;
+        let mut left = payload.to_owned();
+        for place in
+            places(payload, TakeOut { thinking: false, altered: &[], roles: &[1] }).iter().rev()
+        {
+            left.replace_range(place.clone(), "");
+        }
+        let expected = r#"{"choices":[{"index":1,"delta":{"content":""}},{"index":0,"delta":{"content":"","role":"assistant"}}]}"#;
+        assert_eq!(left, expected);
     }
 
     #[test]

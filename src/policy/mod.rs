@@ -1,5 +1,7 @@
 //! From findings to a verdict, and from the verdict to the action that the mode allows.
 
+mod asking_again;
+mod outcomes;
 mod steering;
 
 use std::collections::BTreeMap;
@@ -9,8 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     channel::Channel,
     rules::{Category, RuleAction, Severity},
+    trace::Outcome,
 };
 
+pub use asking_again::{AskAgain, AskAgainWhen};
+pub use outcomes::{ImpossibleAction, OutcomeAction, Outcomes};
 pub use steering::{SteerWhen, Steering};
 
 /// What thinkgate does with what it sees.
@@ -217,6 +222,10 @@ pub struct Policy {
     pub hide_thinking: bool,
     /// What is changed in requests.
     pub steering: Steering,
+    /// When a blocked answer is asked for once more.
+    pub ask_again: AskAgain,
+    /// What the outcomes of traces ask for.
+    pub outcomes: Outcomes,
     /// Whether rules are looked for only as they are written, and not through disguises.
     pub plain_only: bool,
 }
@@ -319,6 +328,37 @@ impl Policy {
     #[must_use]
     pub fn hides_thinking(&self) -> bool {
         self.hide_thinking && self.mode_of(Channel::Thinking, None) == Mode::Enforce
+    }
+
+    /// Whether thinking that turns out to be unsafe is hidden from there on, in place of what blocks in it.
+    #[must_use]
+    pub fn hides_leaky_thinking(&self) -> bool {
+        self.outcomes.action(Outcome::LeakyThinking) == OutcomeAction::Hide
+            && self.mode == Mode::Enforce
+            && self.mode_of(Channel::Thinking, None) == Mode::Enforce
+    }
+
+    /// Whether an outcome may end an exchange for what a detector flags in `channel`.
+    #[must_use]
+    pub fn outcome_may_block(&self, channel: Channel) -> bool {
+        let outcomes: &[Outcome] = match channel {
+            Channel::Thinking => &[Outcome::LeakyThinking, Outcome::SelfJailbreak],
+            Channel::Answer | Channel::ToolCall => &[Outcome::Unsafe, Outcome::SelfJailbreak],
+            Channel::Prompt | Channel::Refusal => &[],
+        };
+        let blocks = |&outcome: &Outcome| self.outcomes.action(outcome) == OutcomeAction::Block;
+        self.mode == Mode::Enforce && outcomes.iter().any(blocks)
+    }
+
+    /// Whether an outcome acts on whatever is flagged in `channel`, whatever came before.
+    #[must_use]
+    pub fn outcome_acts_on_flags(&self, channel: Channel) -> bool {
+        let outcome = match channel {
+            Channel::Thinking => Outcome::LeakyThinking,
+            Channel::Answer | Channel::ToolCall => Outcome::Unsafe,
+            Channel::Prompt | Channel::Refusal => return false,
+        };
+        self.mode == Mode::Enforce && self.outcomes.action(outcome).is_live()
     }
 
     /// What a risk rule's match asks for: configuration beats the rule, the rule beats its severity's default.

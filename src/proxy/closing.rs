@@ -103,8 +103,11 @@ impl Closing {
     fn audit(&self, mut report: ExchangeReport) {
         let Some(audit) = &self.proxy.audit else { return };
         // The prompt's text stands in the line once, however many choices it has.
-        for prompt in report.choices.iter_mut().filter_map(|choice| choice.prompt.as_mut()) {
-            prompt.text = None;
+        let earlier = report.asked_again.iter_mut().flat_map(|asked| &mut asked.choices);
+        for choice in report.choices.iter_mut().chain(earlier) {
+            if let Some(prompt) = &mut choice.prompt {
+                prompt.text = None;
+            }
         }
         match AuditLine::new(&self.head, &report, audit.hash_key().kind()).to_bytes() {
             Ok(line) => audit.write(line),
@@ -127,6 +130,8 @@ fn unread(mode: Mode) -> ExchangeReport {
         action: Action::Forward,
         would: Action::Forward,
         cut: None,
+        outcome_act: None,
+        asked_again: None,
         bytes: ByteCounts::default(),
         usage: None,
     }

@@ -302,6 +302,11 @@ impl Exchange {
         }
     }
 
+    /// Takes note that another response follows in the same body.
+    pub(super) fn begin_again(&mut self) {
+        self.session_ended = false;
+    }
+
     /// Has metrics, audit line and log line written; further calls do nothing.
     pub(super) fn finish(&mut self, end: ExchangeEnd) {
         if self.finished {

@@ -16,7 +16,13 @@ use hyper::body::Incoming;
 use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep};
 
-use super::{decode::Decoder, exchange::Exchange, failure::Failure};
+use super::{
+    asking_again::{Answer, Asked, AskingAgain},
+    decode::{Decoder, Encoding},
+    exchange::Exchange,
+    failure::Failure,
+    handler::response_head,
+};
 use crate::{
     record::{
         UnscannedReason,
@@ -103,6 +109,12 @@ pub struct GuardedBody {
     trailers: Option<HeaderMap>,
     ending: Option<Ending>,
     replacement: Option<LocalResponse>,
+    /// What the head tells beside the upstream's own.
+    outcome: Option<String>,
+    /// What it takes to ask again, where the session may.
+    asking_again: Option<Box<AskingAgain>>,
+    /// The answer that is awaited after that.
+    asked: Option<Asked>,
     /// Whether the response's head is still to come, so that a failure can be told by its status.
     before_head: bool,
     idle_limit: Duration,
@@ -176,6 +188,9 @@ impl GuardedBody {
             trailers: None,
             ending: None,
             replacement: None,
+            outcome: None,
+            asking_again: None,
+            asked: None,
             before_head: false,
             idle_limit,
             last_read: now,
@@ -190,6 +205,18 @@ impl GuardedBody {
     /// The answer that the session gives in place of the body, if it does.
     pub(super) fn take_replacement(&mut self) -> Option<LocalResponse> {
         self.replacement.take()
+    }
+
+    /// The outcome that the head is to tell, if it is.
+    pub(super) fn take_outcome(&mut self) -> Option<String> {
+        self.outcome.take()
+    }
+
+    /// Gives what it takes to ask again.
+    #[must_use]
+    pub(super) fn asking_again(mut self, asking_again: Option<Box<AskingAgain>>) -> Self {
+        self.asking_again = asking_again;
+        self
     }
 
     /// Says that the response's head waits for the body's end.
@@ -281,13 +308,69 @@ impl GuardedBody {
                     self.stop(now);
                     return;
                 }
+                Effect::AskAgain(body) => self.ask_again(body),
+                Effect::Tell(outcome) => self.outcome = Some(outcome),
             }
+        }
+    }
+
+    /// Leaves the upstream's answer for another one.
+    fn ask_again(&mut self, body: Bytes) {
+        self.upstream = None;
+        self.trailers = None;
+        self.ending = None;
+        self.decoder = None;
+        self.exchange.begin_again();
+        self.asked = self.asking_again.as_ref().map(|asking| asking.ask(body));
+        if self.asked.is_none()
+            && let Some(session) = self.exchange.session()
+        {
+            session.on_no_response_again();
+        }
+    }
+
+    /// Whether the answer to the second request has come, or failed; then the session has been told.
+    fn poll_asked(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(asked) = &mut self.asked else { return Poll::Ready(()) };
+        let Poll::Ready(answer) = asked.poll(context) else { return Poll::Pending };
+        self.asked = None;
+        let now = Instant::now();
+        self.on_answer(now, answer);
+        self.take_effects(now);
+        self.arm_deadline();
+        Poll::Ready(())
+    }
+
+    fn on_answer(&mut self, now: Instant, answer: Answer) {
+        let cap = self.exchange.proxy().limits.frame_bytes;
+        let response = match answer {
+            Ok(response) => response,
+            Err(failure) => {
+                self.exchange.note_failure(failure);
+                if let Some(session) = self.exchange.session() {
+                    session.on_no_response_again();
+                }
+                return;
+            }
+        };
+        let (parts, body) = response.into_parts();
+        let encoding = Encoding::of(&parts.headers, cap);
+        let head = response_head(&parts, &encoding);
+        if self.exchange.session().is_some_and(|session| session.on_response_again(&head)) {
+            self.decoder = match encoding {
+                Encoding::Known(decoder) => Some(decoder),
+                Encoding::Identity | Encoding::Unknown => None,
+            };
+            self.last_read = now;
+            self.idle.set(now + self.idle_limit);
+            self.upstream = Some(body);
         }
     }
 
     /// Ends the client's body normally and cancels the upstream.
     fn stop(&mut self, now: Instant) {
         self.upstream = None;
+        self.asked = None;
         self.trailers = None;
         self.ending = Some(Ending::Complete);
         self.exchange.end_body(now, BodyEnd::Complete);
@@ -317,7 +400,7 @@ impl GuardedBody {
             self.arm_deadline();
         }
         // The session may have ended the body well; what it has not ended breaks off.
-        if self.ending.is_none() {
+        if self.ending.is_none() && self.asked.is_none() {
             self.ending = Some(Ending::Failed(error));
         }
     }
@@ -514,6 +597,12 @@ impl Body for GuardedBody {
             let Some(upstream) = &mut this.upstream else {
                 if this.exchange.awaits_scores() {
                     return Poll::Pending;
+                }
+                if this.asked.is_some() {
+                    if this.poll_asked(context).is_pending() {
+                        return Poll::Pending;
+                    }
+                    continue;
                 }
                 // Without an upstream an ending is set, and the next turn tells it.
                 this.ending.get_or_insert(Ending::Complete);

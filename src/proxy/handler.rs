@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::{
+    asking_again::AskingAgain,
     audit_log::AuditLog,
     body::{Activity, RequestBody, ResponseBody},
     decode::{Decoder, Encoding},
@@ -37,7 +38,8 @@ use crate::{
     },
     scorer::Scorers,
     session::{
-        Delivery, Keep, Limits, LocalResponse, Plan, RequestDecision, ResponseHead, Session,
+        Delivery, Keep, Limits, LocalResponse, OUTCOME_FIELD, Plan, RequestDecision, ResponseHead,
+        Session,
     },
 };
 
@@ -157,13 +159,17 @@ impl Proxy {
             let failure = Failure { source: ErrorSource::Internal, kind: ErrorKind::Request };
             return fail(exchange, failure);
         };
+        let asking_again = exchange
+            .session()
+            .is_some_and(|session| session.may_ask_again())
+            .then(|| AskingAgain::of(&self.client, &request));
         let answer = tokio::select! {
             biased;
             answer = self.client.request(request) => answer.map_err(|error| Failure::of_client(&error)),
             () = activity.silence(self.timeouts.upstream_idle) => Err(Failure::upstream(ErrorKind::IdleTimeout)),
         };
         match answer {
-            Ok(response) => self.deliver(exchange, response).await,
+            Ok(response) => self.deliver(exchange, response, asking_again).await,
             Err(failure) => fail(exchange, failure),
         }
     }
@@ -210,6 +216,7 @@ impl Proxy {
         &self,
         mut exchange: Exchange,
         response: Response<Incoming>,
+        asking_again: Option<Box<AskingAgain>>,
     ) -> Response<ResponseBody> {
         let (mut parts, body) = response.into_parts();
         parts.version = Version::HTTP_11;
@@ -233,12 +240,13 @@ impl Proxy {
             }
             Delivery::Held => {
                 headers::strip_of_the_bytes(&mut parts.headers, decoder.is_some());
-                let body = GuardedBody::new(body, exchange, Way::Effects, decoder);
+                let body = GuardedBody::new(body, exchange, Way::Effects, decoder)
+                    .asking_again(asking_again);
                 Response::from_parts(parts, ResponseBody::Upstream(Box::new(body)))
             }
             Delivery::Whole => {
                 headers::strip_of_the_bytes(&mut parts.headers, decoder.is_some());
-                deliver_whole(parts, body, exchange, decoder, cap).await
+                deliver_whole(parts, body, exchange, decoder, asking_again, cap).await
             }
         }
     }
@@ -279,7 +287,7 @@ fn note_unread(
     }
 }
 
-fn response_head(parts: &response::Parts, encoding: &Encoding) -> ResponseHead {
+pub(super) fn response_head(parts: &response::Parts, encoding: &Encoding) -> ResponseHead {
     ResponseHead {
         status: parts.status.as_u16(),
         content_type: parts
@@ -298,9 +306,14 @@ async fn deliver_whole(
     body: Incoming,
     exchange: Exchange,
     decoder: Option<Decoder>,
+    asking_again: Option<Box<AskingAgain>>,
     limit: usize,
 ) -> Response<ResponseBody> {
-    let mut body = Box::new(GuardedBody::new(body, exchange, Way::Effects, decoder).before_head());
+    let mut body = Box::new(
+        GuardedBody::new(body, exchange, Way::Effects, decoder)
+            .asking_again(asking_again)
+            .before_head(),
+    );
     let mut whole = BytesMut::new();
     loop {
         match body.frame().await {
@@ -319,6 +332,10 @@ async fn deliver_whole(
     }
     if let Some(local) = body.take_replacement() {
         return local_response(local);
+    }
+    let outcome = body.take_outcome().and_then(|outcome| HeaderValue::from_str(&outcome).ok());
+    if let Some(outcome) = outcome {
+        parts.headers.insert(OUTCOME_FIELD, outcome);
     }
     parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
     Response::from_parts(parts, ResponseBody::local(whole.freeze()))

@@ -6,6 +6,7 @@
 //!
 //! What does not pass: hop-by-hop fields, `CONNECT`, protocol upgrades.
 
+mod asking_again;
 mod audit_log;
 mod audit_writer;
 mod body;

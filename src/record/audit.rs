@@ -11,13 +11,17 @@ use serde::Serialize;
 use sha2::Sha256;
 
 use super::{
-    event::{ByteCounts, ChannelReport, ChoiceReport, Cut, ExchangeReport, Finding},
+    event::{
+        AskAgainResult, AskedAgain, ByteCounts, ChannelReport, ChoiceReport, Cut, ExchangeReport,
+        Finding, OutcomeAct,
+    },
     metrics::label,
 };
 use crate::{
     channel::Channel,
     dialect::Dialect,
     policy::{Action, Mode, Verdict},
+    rules::Category,
 };
 
 /// The version of the line's format.
@@ -115,20 +119,47 @@ pub struct AuditLine<'a> {
     would: Action,
     /// Where enforce mode would have ended the exchange, or has: before what it blocks.
     cut: Option<Cut>,
+    /// What `policy.outcomes` has done about the outcome of a choice, or would have in enforce mode.
+    outcome_action: Option<OutcomeAct>,
+    /// How the model was asked again after its thinking was blocked, if it was to be.
+    asked_again: Option<AuditAskedAgain<'a>>,
     /// What the prompt has shown.
     prompt: Option<&'a ChannelReport>,
     /// Findings in the prompt.
     prompt_findings: &'a [Finding],
-    /// What each choice has shown, its outcome and its findings.
+    /// What each choice has shown, its outcome and its findings; of the last answer, where the model was asked again.
     choices: &'a [ChoiceReport],
     /// Bytes by what became of them.
     bytes: AuditBytes,
-    /// The upstream's own usage object.
+    /// The upstream's own usage object; the sum of all requests where the model was asked again.
     usage: Option<serde_json::Value>,
     /// HMAC-SHA256 of the request's body in hexadecimal digits, where it was read.
     prompt_hmac_sha256: Option<&'a str>,
     /// Whose key that is.
     hash_key: HashKeyKind,
+}
+
+/// How the model was asked again.
+#[derive(Debug, Serialize, JsonSchema)]
+struct AuditAskedAgain<'a> {
+    /// What came of it.
+    result: AskAgainResult,
+    /// Requests sent beside the caller's own.
+    attempts: u8,
+    /// Where the first answer was ended.
+    cut: Option<Cut>,
+    /// The ids of the findings that ended answers.
+    findings: &'a [String],
+    /// The outcome that ended one, where that did.
+    outcome_action: Option<OutcomeAct>,
+    /// The categories whose safety rules the last request carried.
+    categories: &'a [Category],
+    /// The names of the options that it set.
+    parameters: &'a [String],
+    /// The usage of each request, the caller's first; null where it was not told.
+    usages: Vec<Option<serde_json::Value>>,
+    /// The choices of the answers that were ended.
+    choices: &'a [ChoiceReport],
 }
 
 /// Bytes by channel (`unknown` where there is none), and by reason where they passed unread.
@@ -201,6 +232,8 @@ impl<'a> AuditLine<'a> {
             action: report.action,
             would: report.would,
             cut: report.cut,
+            outcome_action: report.outcome_act,
+            asked_again: report.asked_again.as_deref().map(AuditAskedAgain::new),
             prompt: report.prompt.as_ref(),
             prompt_findings: &report.prompt_findings,
             choices: &report.choices,
@@ -216,6 +249,25 @@ impl<'a> AuditLine<'a> {
         let mut bytes = serde_json::to_vec(self)?;
         bytes.push(b'\n');
         Ok(bytes)
+    }
+}
+
+// === impl AuditAskedAgain ===
+
+impl<'a> AuditAskedAgain<'a> {
+    fn new(asked: &'a AskedAgain) -> Self {
+        let numbers = |usage: &Option<String>| usage.as_deref().and_then(numbers_of);
+        Self {
+            result: asked.result,
+            attempts: asked.attempts,
+            cut: asked.cut,
+            findings: &asked.findings,
+            outcome_action: asked.outcome,
+            categories: &asked.categories,
+            parameters: &asked.parameters,
+            usages: asked.usages.iter().map(numbers).collect(),
+            choices: &asked.choices,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     channel::Channel,
     dialect::Dialect,
-    policy::{Action, Mode, Verdict},
+    policy::{Action, Mode, OutcomeAction, Verdict},
     rules::{Category, Kind, Severity},
     trace::{Harm, HealthNote, Outcome, Scenario},
 };
@@ -260,6 +260,77 @@ pub struct Cut {
     pub seen_chars: u64,
 }
 
+/// What policy has done about the outcome of a trace, or in shadow mode would have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct OutcomeAct {
+    /// The outcome that it was for. What the rest of the exchange would have shown is not known where it was ended.
+    pub outcome: Outcome,
+    /// What was done: `hide` or `block`.
+    pub action: OutcomeAction,
+    /// The choice's index on the wire.
+    pub choice: u32,
+    /// The channel in which the outcome became plain.
+    pub channel: Channel,
+    /// Characters of that channel read by then.
+    pub char: u64,
+}
+
+/// What came of asking the model again.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum AskAgainResult {
+    /// The new answer was delivered.
+    Answered,
+    /// The new answer was blocked as well.
+    Blocked,
+    /// The client went away before there was one.
+    ClientGone,
+    /// There was none: the upstream could not be reached, answered an error or something else, or broke off.
+    Failed,
+    /// The request was not sent: it has no place for safety rules, or could not be read.
+    NotSteerable,
+    /// The request was not sent: it is larger than those that are kept.
+    RequestTooLarge,
+    /// The first text of the new answer did not come in time.
+    #[default]
+    TimedOut,
+}
+
+/// How the model was asked again after its thinking was blocked, and what came of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AskedAgain {
+    /// What came of it.
+    pub result: AskAgainResult,
+    /// Requests sent beside the caller's own.
+    pub attempts: u8,
+    /// Where the first answer was ended.
+    pub cut: Option<Cut>,
+    /// The ids of the findings that ended answers.
+    pub findings: Vec<String>,
+    /// The outcome that ended one, where that did.
+    pub outcome: Option<OutcomeAct>,
+    /// The categories whose safety rules the last request carried.
+    pub categories: Vec<Category>,
+    /// The names of the options that it set.
+    pub parameters: Vec<String>,
+    /// The usage objects of all requests, the caller's first, as they came; none where it was not told.
+    pub usages: Vec<Option<String>>,
+    /// The choices of the answers that were ended.
+    pub choices: Vec<ChoiceReport>,
+}
+
 /// What one exchange has shown and what was done.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExchangeReport {
@@ -285,9 +356,13 @@ pub struct ExchangeReport {
     pub would: Action,
     /// Where enforce mode would have ended the exchange, or has.
     pub cut: Option<Cut>,
+    /// What policy has done about an outcome, or would have.
+    pub outcome_act: Option<OutcomeAct>,
+    /// How the model was asked again, if it was to be.
+    pub asked_again: Option<Box<AskedAgain>>,
     /// Bytes by what became of them.
     pub bytes: ByteCounts,
-    /// The upstream's own usage object, as it came.
+    /// The upstream's own usage object, as it came; the sum of all requests where the model was asked again.
     pub usage: Option<String>,
 }
 
@@ -306,4 +381,14 @@ pub struct Progress {
     pub first_text: bool,
     /// Why the session itself has given the classifier up, for each voice.
     pub classifier_failures: Vec<ClassifierFailure>,
+}
+
+// === impl ExchangeReport ===
+
+impl ExchangeReport {
+    /// Every choice that the model gave, those of answers that were ended included.
+    pub fn all_choices(&self) -> impl Iterator<Item = &ChoiceReport> {
+        let earlier = self.asked_again.iter().flat_map(|asked| &asked.choices);
+        self.choices.iter().chain(earlier)
+    }
 }

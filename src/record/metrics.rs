@@ -350,7 +350,7 @@ impl Metrics {
             self.note_verdict(mode, Channel::Prompt, prompt);
         }
         self.traces.note(route, report);
-        for choice in &report.choices {
+        for choice in report.all_choices() {
             self.note_verdict(mode, Channel::Thinking, &choice.thinking);
             self.note_verdict(mode, Channel::Answer, &choice.answer);
             self.note_verdict(mode, Channel::ToolCall, &choice.tool_call);

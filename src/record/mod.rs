@@ -6,6 +6,7 @@ pub mod metrics;
 mod trace_metrics;
 
 pub use event::{
-    ByteCounts, ChannelReport, ChoiceReport, ClassifierFailure, Cut, ExchangeReport, Finding,
-    Ground, HoldReason, Progress, RemoteFailure, Role, UnscannedReason,
+    AskAgainResult, AskedAgain, ByteCounts, ChannelReport, ChoiceReport, ClassifierFailure, Cut,
+    ExchangeReport, Finding, Ground, HoldReason, OutcomeAct, Progress, RemoteFailure, Role,
+    UnscannedReason,
 };

@@ -3,17 +3,35 @@
 use prometheus::{Histogram, IntCounterVec};
 
 use super::{
-    event::{ChoiceReport, ExchangeReport},
-    metrics::Registrar,
+    event::{AskAgainResult, ChoiceReport, ExchangeReport},
+    metrics::{Registrar, label},
 };
 use crate::{
-    policy::Action,
+    policy::{Action, OutcomeAction},
     rules::Category,
-    trace::{HealthNote, Scenario},
+    trace::{HealthNote, Outcome, Scenario},
 };
 
 /// Characters.
 const LENGTHS: [f64; 9] = [0.0, 50.0, 200.0, 800.0, 2e3, 5e3, 10e3, 30e3, 100e3];
+
+/// What policy may do about outcomes while an exchange goes on.
+const LIVE_OUTCOMES: [(Outcome, OutcomeAction); 4] = [
+    (Outcome::LeakyThinking, OutcomeAction::Hide),
+    (Outcome::LeakyThinking, OutcomeAction::Block),
+    (Outcome::SelfJailbreak, OutcomeAction::Block),
+    (Outcome::Unsafe, OutcomeAction::Block),
+];
+
+const ASK_AGAIN_RESULTS: [AskAgainResult; 7] = [
+    AskAgainResult::Answered,
+    AskAgainResult::Blocked,
+    AskAgainResult::ClientGone,
+    AskAgainResult::Failed,
+    AskAgainResult::NotSteerable,
+    AskAgainResult::RequestTooLarge,
+    AskAgainResult::TimedOut,
+];
 
 /// What choices have come to.
 #[derive(Debug)]
@@ -24,6 +42,8 @@ pub(super) struct TraceMetrics {
     health: IntCounterVec,
     attacks: IntCounterVec,
     would: IntCounterVec,
+    outcome_acts: IntCounterVec,
+    asked_again: IntCounterVec,
     cut_seen: Histogram,
 }
 
@@ -59,6 +79,16 @@ impl TraceMetrics {
                 "Exchanges by what enforce mode would have done, or has",
                 &["route", "mode", "action"],
             )?,
+            outcome_acts: add.counters(
+                "outcome_actions_total",
+                "Exchanges that policy has changed for an outcome, or would have in enforce mode",
+                &["route", "mode", "outcome", "action"],
+            )?,
+            asked_again: add.counters(
+                "asked_again_total",
+                "Exchanges in which the model was to be asked again, by what came of it",
+                &["route", "result"],
+            )?,
             cut_seen: add.histogram(
                 "cut_seen_characters",
                 "Characters of thinking and answer before the place where enforce mode would have ended an exchange, \
@@ -69,7 +99,7 @@ impl TraceMetrics {
     }
 
     pub(super) fn start_at_zero(&self, route: &str, mode: &str) {
-        for outcome in crate::trace::Outcome::ALL {
+        for outcome in Outcome::ALL {
             self.outcomes.with_label_values(&[route, mode, outcome.name()]);
         }
         for harm in ["0", "1", "2", "3", "4"] {
@@ -81,6 +111,12 @@ impl TraceMetrics {
         for note in HealthNote::ALL {
             self.health.with_label_values(&[route, note.name()]);
         }
+        for (outcome, action) in LIVE_OUTCOMES {
+            self.outcome_acts.with_label_values(&[route, mode, outcome.name(), action.name()]);
+        }
+        for result in ASK_AGAIN_RESULTS {
+            self.asked_again.with_label_values(&[route, &label(result)]);
+        }
         for action in [Action::Forward, Action::Redact, Action::Block] {
             self.would.with_label_values(&[route, mode, action.name()]);
         }
@@ -89,6 +125,13 @@ impl TraceMetrics {
     pub(super) fn note(&self, route: &str, report: &ExchangeReport) {
         let mode = report.mode.name();
         self.would.with_label_values(&[route, mode, report.would.name()]).inc();
+        if let Some(act) = &report.outcome_act {
+            let labels = [route, mode, act.outcome.name(), act.action.name()];
+            self.outcome_acts.with_label_values(&labels).inc();
+        }
+        if let Some(asked) = &report.asked_again {
+            self.asked_again.with_label_values(&[route, &label(asked.result)]).inc();
+        }
         if let Some(cut) = &report.cut {
             #[expect(clippy::cast_precision_loss, reason = "a length in a bucket")]
             self.cut_seen.observe(cut.seen_chars as f64);
@@ -99,7 +142,7 @@ impl TraceMetrics {
                 report.prompt_findings.iter().any(|finding| finding.category == Some(attack))
             })
             .collect();
-        for choice in &report.choices {
+        for choice in report.all_choices() {
             self.note_choice(route, mode, choice);
             for attack in &attacks {
                 let labels = [route, mode, attack.name(), choice.outcome.name()];

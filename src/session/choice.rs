@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use smallvec::{SmallVec, smallvec};
 
 use crate::{
-    channel::{Channel, Part, Segment, ThinkTags},
+    channel::{Channel, Part, Segment, ThinkTags, ThinkingStart},
     classify::Voice,
     dialect::chunk::{Piece, Source},
     policy::{Mode, Verdict},
@@ -17,7 +17,7 @@ use super::{
     plan::{Label, Plan},
     scoring::Scoring,
     seam::{Across, Seam},
-    source::TextSource,
+    source::{Run, TextSource},
     text_stream::{Found, KeptText, TextStream},
 };
 
@@ -38,6 +38,10 @@ pub(super) struct Reading {
     pub(super) blocked: bool,
     /// A detector failed without which it may not go on.
     pub(super) failed: bool,
+    /// Something was found, or scored, since outcomes were last looked at.
+    pub(super) has_news: bool,
+    /// Thinking is hidden from some place on.
+    pub(super) hides_from_here: bool,
     scratch: Vec<RuleMatch>,
     /// What goes to the classifier, where there is one.
     pub(super) scoring: Option<Box<Scoring>>,
@@ -75,6 +79,8 @@ pub(super) enum Shows {
 pub(super) struct Choice {
     /// Its index on the wire.
     pub(super) index: u32,
+    /// The answer that it belongs to: 0 for the first, 1 for that of the model asked again.
+    pub(super) attempt: u8,
     /// Its position among the session's choices.
     pub(super) position: usize,
     pub(super) tags: ThinkTags,
@@ -100,6 +106,10 @@ pub(super) struct Choice {
     pub(super) altered_thinking: bool,
     /// Thinking is not delivered, so that content waits until it is known for what it is.
     hides_thinking: bool,
+    /// It goes on where the client is inside the thinking of an earlier answer's content.
+    joins: bool,
+    /// The tag that ends that thinking, until its own content says otherwise.
+    inside: Option<&'static str>,
 }
 
 /// A choice's sources: nearly always content and reasoning.
@@ -141,6 +151,8 @@ impl Reading {
             holding: false,
             blocked: false,
             failed: false,
+            has_news: false,
+            hides_from_here: false,
             scratch: Vec::new(),
             scoring,
             consulting,
@@ -226,7 +238,13 @@ impl Reading {
 
     fn carry_out<'t>(&mut self, text: &'t TextStream, count: usize) -> &'t [Found] {
         let found = text.newest(count);
-        self.blocked |= self.holding && found.iter().any(|found| found.carries_out(Verdict::Block));
+        if count > 0 {
+            let is_hidden = text.read.label == Label::Known(Channel::Thinking)
+                && self.plan.hides_leaky_thinking();
+            let blocks = found.iter().any(|found| found.carries_out(Verdict::Block));
+            self.blocked |= self.holding && blocks && !is_hidden;
+            self.has_news = true;
+        }
         found
     }
 }
@@ -245,6 +263,7 @@ impl Choice {
     pub(super) fn new(index: u32, position: usize, plan: &Plan) -> Self {
         Self {
             index,
+            attempt: 0,
             position,
             tags: ThinkTags::new(plan.settings().thinking),
             sources: smallvec![TextSource::new(Source::Content)],
@@ -259,6 +278,30 @@ impl Choice {
             signed: false,
             altered_thinking: false,
             hides_thinking: plan.hides_thinking(),
+            joins: false,
+            inside: None,
+        }
+    }
+
+    /// Goes on where `earlier`, the same choice of the answer before it, was ended. Its content begins as `start` says.
+    pub(super) fn go_on_from(&mut self, earlier: Option<&Self>, start: ThinkingStart) {
+        self.named = earlier.is_some_and(|earlier| earlier.named);
+        self.inside = earlier.and_then(Self::tag_to_close);
+        self.joins = self.inside.is_some();
+        // What has opened its thinking by a tag does so again, if it thinks.
+        let closed = self.joins && start == ThinkingStart::Detect;
+        self.tags = ThinkTags::new(if closed { ThinkingStart::Closed } else { start });
+    }
+
+    /// Delivers no more of its thinking. What was sent of it may not be signed any more.
+    pub(super) fn hide_from_here(&mut self) {
+        if std::mem::replace(&mut self.hides_thinking, true) {
+            return;
+        }
+        let sent = |source: &TextSource| is_thinking(source.kind) && source.released > 0;
+        self.altered_thinking |= !self.signed && self.sources.iter().any(sent);
+        for source in &mut self.sources {
+            source.hide_from_here();
         }
     }
 
@@ -467,7 +510,11 @@ impl Choice {
         if let Some(position) = self.sources.iter().position(|source| source.kind == kind) {
             return position;
         }
-        self.sources.push(TextSource::new(kind));
+        let mut source = TextSource::new(kind);
+        if self.hides_thinking {
+            source.hide_from_here();
+        }
+        self.sources.push(source);
         self.sources.len() - 1
     }
 
@@ -588,23 +635,62 @@ impl Choice {
     /// The stretches of content that are thinking or tags, as far as that is decided.
     pub(super) fn hidden_content(&self) -> Vec<Range<u64>> {
         let Some(source) = self.sources.first() else { return Vec::new() };
+        // Where some of it was sent, the tags around it stay.
+        let from = source.hidden_from.unwrap_or_default();
         let mut hidden = Vec::new();
         let mut at = 0;
         for run in source.runs() {
-            if at < run.at {
+            if at < run.at && from == 0 {
                 hidden.push(at..run.at);
             }
             at = run.at + run.length;
-            let text = self.texts.get(run.text);
-            if text.is_some_and(|text| text.read.label.channel() == Channel::Thinking) {
-                hidden.push(run.at..at);
+            if self.is_of(run, Channel::Thinking) && from < at {
+                hidden.push(run.at.max(from)..at);
             }
         }
         let decided = self.tags.watermark();
-        if at < decided {
+        if at < decided && from == 0 {
             hidden.push(at..decided);
         }
         hidden
+    }
+
+    fn is_of(&self, run: &Run, channel: Channel) -> bool {
+        let text = self.texts.get(run.text);
+        text.is_some_and(|text| text.read.label.channel() == channel)
+    }
+
+    /// The opening tag of content that goes on inside an earlier answer's thinking, where it has opened its own.
+    pub(super) fn repeated_tag(&self) -> Option<Range<u64>> {
+        let tag = self.tags.opening_tag().filter(|_| self.joins)?;
+        // Only white space stands before it.
+        let first = self.sources.first()?.runs().first().filter(|run| run.at == 0);
+        let begin = first.map_or(0, |run| run.length);
+        Some(begin..begin + tag.len() as u64)
+    }
+
+    /// The tag to be written before content up to `end`, where that is answer and the client still inside the
+    /// thinking of an earlier answer.
+    pub(super) fn tag_before(&mut self, end: u64) -> Option<&'static str> {
+        let tag = self.inside?;
+        let runs = self.sources.first()?.runs();
+        let mut read = runs.iter().filter(|run| run.at < end);
+        let thinks =
+            self.tags.has_opened() || read.clone().any(|run| self.is_of(run, Channel::Thinking));
+        let answers = read.any(|run| self.is_of(run, Channel::Answer));
+        if thinks || answers {
+            self.inside = None;
+        }
+        (answers && !thinks).then_some(tag)
+    }
+
+    /// Whether the client has been sent some of its answer, or its end.
+    pub(super) fn has_answered(&self) -> bool {
+        let said = |source: &TextSource| {
+            let kind = source.kind;
+            source.released > 0 && matches!(kind, Source::Refusal | Source::ToolArguments(_))
+        };
+        self.finished || self.answer_sent() || self.sources.iter().any(said)
     }
 
     /// Whether it has brought thinking, sealed or not.
@@ -622,10 +708,7 @@ impl Choice {
     pub(super) fn answer_sent(&self) -> bool {
         let Some(source) = self.sources.first() else { return false };
         source.runs().iter().any(|run| {
-            let text = self
-                .texts
-                .get(run.text)
-                .filter(|text| text.read.label.channel() == Channel::Answer);
+            let text = self.texts.get(run.text).filter(|_| self.is_of(run, Channel::Answer));
             let first = text.and_then(|text| text.read.first_text);
             first.is_some_and(|first| source.locate(run.text, first) < source.released)
         })
@@ -633,8 +716,17 @@ impl Choice {
 
     /// The tag that the client still waits for, where content itself is inside the thinking.
     pub(super) fn tag_to_close(&self) -> Option<&'static str> {
-        let sent = self.sources.first().is_some_and(|source| source.released > 0);
-        (sent && !self.hides_thinking && self.tags.in_thinking()).then(|| self.tags.close_tag())
+        if self.inside.is_some() {
+            return self.inside;
+        }
+        let content = self.sources.first().filter(|content| {
+            let hides_all = self.hides_thinking && content.hidden_from.unwrap_or_default() == 0;
+            content.released > 0 && !hides_all
+        })?;
+        // The tag may have been read and not sent.
+        let is_open = self.tags.in_thinking()
+            || self.tags.closed_at().is_some_and(|closed| content.released < closed);
+        is_open.then(|| self.tags.close_tag())
     }
 }
 
@@ -747,6 +839,7 @@ fn note_across(
         }
         if let Some(text) = texts.get_mut(position) {
             text.read.found.push(found);
+            reading.has_news = true;
         }
     }
 }

@@ -215,6 +215,12 @@ impl Consulting {
         self.questions.pop_front()
     }
 
+    /// Whose text a question is about that has no answer yet.
+    pub(super) fn voice_of(&self, id: u64) -> Option<Voice> {
+        let open = self.open.get(&id)?;
+        Some(self.texts.get(open.text)?.voice)
+    }
+
     /// Takes in an answer; says whether it asks for the exchange's end.
     pub(super) fn take_opinion(
         &mut self,
@@ -226,7 +232,9 @@ impl Consulting {
         let Some(open) = self.open.remove(&id) else { return false };
         let Some(heard) = self.texts.get_mut(open.text) else { return false };
         let claims = claims(plan, consultant, heard.channel, open, opinion);
-        let stops = claims.iter().any(|finding| {
+        let is_hidden =
+            heard.channel == Channel::Thinking && !heard.undecided && plan.hides_leaky_thinking();
+        let stops = claims.iter().filter(|_| !is_hidden).any(|finding| {
             let channels = if heard.undecided {
                 &[Channel::Thinking, Channel::Answer][..]
             } else {

@@ -64,6 +64,14 @@ pub enum Effect {
     Stop(Bytes),
     /// Answer with this instead of the upstream's response; only under [`Delivery::Whole`].
     Respond(LocalResponse),
+    /// Drop the upstream, and send it the request again with this body. What comes of it is told by
+    /// [`Session::on_response_again`] and the chunks of its body, or [`Session::on_no_response_again`].
+    ///
+    /// [`Session::on_response_again`]: super::Session::on_response_again
+    /// [`Session::on_no_response_again`]: super::Session::on_no_response_again
+    AskAgain(Bytes),
+    /// Tell the outcome in the response's head; only under [`Delivery::Whole`].
+    Tell(String),
 }
 
 /// Names for a response that thinkgate begins itself.

@@ -5,6 +5,7 @@
 
 use std::{collections::VecDeque, time::Instant};
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     classify::Voice,
     dialect::chunk::{Array, Source},
     record::{HoldReason, UnscannedReason},
-    wire::Frame,
+    wire::{Frame, Payload},
 };
 
 use super::{
@@ -198,6 +199,23 @@ impl HeldFrame {
         })
     }
 
+    /// Its bytes as they leave (`bytes`), with a member more in the object that they carry; none where they carry none.
+    pub(super) fn with_member(&self, bytes: &Bytes, member: &str) -> Option<Bytes> {
+        let Payload::Slice(place) = &self.frame.payload else { return None };
+        // Only the payload may have been changed.
+        let behind = self.frame.raw.len().checked_sub(place.end)?;
+        let payload = bytes.get(place.start..bytes.len().checked_sub(behind)?)?;
+        let inside = payload.trim_ascii_end().strip_suffix(b"}")?;
+        let comma = if inside.trim_ascii_end().ends_with(b"{") { "" } else { "," };
+        let (head, tail) = bytes.split_at_checked(place.start + inside.len())?;
+        Some([head, comma.as_bytes(), member.as_bytes(), tail].concat().into())
+    }
+
+    /// Whether it is the stream's end mark.
+    pub(super) fn is_end_mark(&self) -> bool {
+        self.frame.data().trim_ascii() == b"[DONE]"
+    }
+
     /// Whether it carries thinking that is encrypted, or signs some.
     pub(super) fn tells_sealed_thinking(&self) -> bool {
         let encrypted = |&(_, reason, _): &_| reason == UnscannedReason::Encrypted;
@@ -209,7 +227,7 @@ impl HeldFrame {
 
 impl Leaf {
     /// The end of the content that it shows; 0 for other text.
-    fn content_end(&self) -> u64 {
+    pub(super) fn content_end(&self) -> u64 {
         match &self.shows {
             Shows::Source { source: CONTENT, span } => span.end,
             Shows::Source { .. } | Shows::Alone(_) => 0,

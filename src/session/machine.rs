@@ -27,6 +27,7 @@ use crate::{
 };
 
 use super::{
+    asking_again::Again,
     choice::{Choice, Leaf, Reading, Shows},
     effect::{BodyEnd, Delivery, Effect, Identity, LocalResponse, ResponseHead},
     hold_back::{Deciding, HeldFrame, HoldBack},
@@ -52,15 +53,21 @@ pub struct Session {
     pub(super) reading: Reading,
     pub(super) endpoint: Option<Endpoint>,
     pub(super) keep: Keep,
+    /// What is kept to ask again, where policy may.
+    pub(super) again: Option<Box<Again>>,
+    /// How often the model was asked again.
+    pub(super) attempt: u8,
+    /// The client was told the outcome.
+    pub(super) told_outcome: bool,
     identity: Identity,
     pub(super) model: Option<String>,
     pub(super) wants_usage: bool,
     pub(super) wants_stream: bool,
     pub(super) prompt: Option<ReadText>,
-    delivery: Delivery,
+    pub(super) delivery: Delivery,
     /// When the first bytes of a body that is delivered whole came, and how many have come.
     gathered: Option<(Instant, u64)>,
-    content_type: Option<String>,
+    pub(super) content_type: Option<String>,
     body: Body,
     pub(super) dialect: Dialect,
     pub(super) choices: Vec<Choice>,
@@ -68,7 +75,7 @@ pub struct Session {
     pub(super) usage: Option<String>,
     usage_sent: bool,
     hold: HoldBack,
-    effects: VecDeque<Effect>,
+    pub(super) effects: VecDeque<Effect>,
     pub(super) upstream_error: bool,
     /// Some frame, or all of the body, could not be read.
     pub(super) unreadable: bool,
@@ -116,6 +123,9 @@ impl Session {
             reading: Reading::new(plan),
             endpoint,
             keep: Keep::default(),
+            again: None,
+            attempt: 0,
+            told_outcome: false,
             identity,
             model: None,
             wants_usage: false,
@@ -210,6 +220,9 @@ impl Session {
     /// Tells that [`Session::deadline`] has passed.
     pub fn on_timeout(&mut self, now: Instant) {
         if self.deadline().is_some_and(|deadline| deadline <= now) {
+            if self.new_text_due().is_some_and(|due| due <= now) {
+                return self.stop_awaiting();
+            }
             self.stop_holding(now);
         }
     }
@@ -239,6 +252,9 @@ impl Session {
         if let Some(frame) = last {
             self.read_frame(now, frame);
         }
+        if self.awaits_response() && end != BodyEnd::ClientGone || self.fails_again(end) {
+            return;
+        }
         self.finish_choices();
         self.reading.end_detectors();
         if end == BodyEnd::ClientGone {
@@ -260,6 +276,7 @@ impl Session {
     fn end_if_over(&mut self, now: Instant) {
         let waits = matches!(self.hold.front(self.deciding()), Some((HoldReason::Classifier, _)));
         if self.over && !self.ended && !waits {
+            self.tell_outcome_in_head();
             self.note_whole_body_released(now);
             self.ended = true;
         }
@@ -320,9 +337,11 @@ impl Session {
 
     /// Takes in what a voice's text has shown so far; it replaces what was told before.
     pub fn on_scores(&mut self, now: Instant, voice: Voice, scores: Scores) {
-        let Reading { plan, scoring, blocked, .. } = &mut self.reading;
+        let is_current = self.is_current_voice(voice);
+        let Reading { plan, scoring, blocked, has_news, .. } = &mut self.reading;
         let Some(scoring) = scoring else { return };
-        *blocked |= scoring.take_scores(plan, voice, scores);
+        *blocked |= scoring.take_scores(plan, voice, scores) && is_current;
+        *has_news = true;
         self.act(now);
         self.end_if_over(now);
     }
@@ -338,7 +357,7 @@ impl Session {
         let Reading { plan, scoring: Some(scoring), .. } = &mut self.reading else { return };
         scoring.fail(voice, failure);
         let (stops, on_failure) = (plan.classifier_stops(channels_of(voice)), scoring.on_failure());
-        self.note_failure(stops, on_failure);
+        self.note_failure(stops && self.is_current_voice(voice), on_failure);
         self.act(now);
         self.end_if_over(now);
     }
@@ -346,7 +365,10 @@ impl Session {
     /// Whether scores or opinions may end the exchange, so that they should be told at once.
     #[must_use]
     pub fn acts_on_scores(&self) -> bool {
-        self.plan().classifier_stops(&CHANNELS) || self.plan().consultant_stops(&CHANNELS)
+        let plan = self.plan();
+        plan.classifier_stops(&CHANNELS)
+            || plan.consultant_stops(&CHANNELS)
+            || plan.acts_on_outcomes()
     }
 
     /// Whether some text waits until it has been scored.
@@ -364,16 +386,22 @@ impl Session {
 
     /// Takes in the answer to a question, or why there is none.
     pub fn on_opinion(&mut self, now: Instant, id: u64, answer: Result<Opinion, RemoteFailure>) {
-        let Reading { plan, consulting: Some(consulting), blocked, .. } = &mut self.reading else {
+        let consulting = self.reading.consulting.as_deref();
+        let voice = consulting.and_then(|consulting| consulting.voice_of(id));
+        let is_current = voice.is_some_and(|voice| self.is_current_voice(voice));
+        let Reading { plan, consulting: Some(consulting), blocked, has_news, .. } =
+            &mut self.reading
+        else {
             return;
         };
         let Some(consultant) = plan.consultant() else { return };
         if let Ok(opinion) = answer {
-            *blocked |= consulting.take_opinion(plan, consultant, id, &opinion);
+            *blocked |= consulting.take_opinion(plan, consultant, id, &opinion) && is_current;
+            *has_news = true;
         } else {
             let channels = consulting.fail(id);
             let (stops, on_failure) = (plan.consultant_stops(channels), consultant.on_failure);
-            self.note_failure(stops, on_failure);
+            self.note_failure(stops && is_current, on_failure);
         }
         self.act(now);
         self.end_if_over(now);
@@ -405,6 +433,11 @@ impl Session {
         if self.ended || self.delivery == Delivery::AsRead {
             return None;
         }
+        self.new_text_due().into_iter().chain(self.held_until()).min()
+    }
+
+    /// How long the first frame may still be held, if that is bounded.
+    fn held_until(&self) -> Option<Instant> {
         let (reason, since) = self.hold.front(self.deciding())?;
         let waits_for_a_detector = match reason {
             HoldReason::Classifier => true,
@@ -521,11 +554,14 @@ impl Session {
             carries.unscanned.push((None, UnscannedReason::Encoding, data.len() as u64));
         }
         self.read_chunk(&chunk, &mut carries);
-        let known = chunk.known;
+        let (known, is_error) = (chunk.known, chunk.error);
         drop(chunk);
         drop(payload);
         if !known {
             self.pass_unread(now, frame, UnscannedReason::Shape);
+            return None;
+        }
+        if is_error && self.fails_again(BodyEnd::Reset) {
             return None;
         }
         if !self.reading.holding {
@@ -614,14 +650,17 @@ impl Session {
 
     /// The position of the choice with this index; none past the limit.
     fn choice(&mut self, index: u32) -> Option<usize> {
-        if let Some(position) = self.choices.iter().position(|choice| choice.index == index) {
+        let is_it = |choice: &Choice| choice.index == index && self.is_current(choice);
+        if let Some(position) = self.choices.iter().position(is_it) {
             return Some(position);
         }
-        let position = self.choices.len();
-        if position >= self.plan().settings().limits.choices {
+        let own = self.choices.iter().filter(|choice| self.is_current(choice)).count();
+        if own >= self.plan().settings().limits.choices {
             return None;
         }
-        let choice = Choice::new(index, position, &self.reading.plan);
+        let position = self.choices.len();
+        let mut choice = Choice::new(index, position, &self.reading.plan);
+        self.begin_choice(&mut choice);
         // Nearly every exchange has one.
         self.choices.reserve_exact(1);
         self.choices.push(choice);
@@ -651,7 +690,7 @@ impl Session {
 
     /// Notes what nobody has read of a frame that has left.
     fn note_passed(&mut self, unscanned: &[Unscanned]) {
-        let hides_thinking = self.reading.holding && self.plan().hides_thinking();
+        let hides_thinking = self.reading.holding && self.hides_thinking();
         for &(channel, reason, bytes) in unscanned {
             if !(hides_thinking && reason == UnscannedReason::Encrypted) {
                 self.note_unscanned(channel, reason, bytes);
@@ -675,7 +714,13 @@ impl Session {
         if !self.reading.holding || self.ended {
             return;
         }
+        if self.plan().acts_on_outcomes() {
+            self.act_on_outcomes();
+        }
         if self.reading.blocked {
+            if self.asks_again(now) {
+                return;
+            }
             self.action = Action::Block;
             return self.stop();
         }
@@ -733,6 +778,7 @@ impl Session {
         }
         let Some(bytes) = edited.bytes else { return };
         self.note_passed(&held.unscanned);
+        self.write_seam(held);
         for &(position, finished) in &held.names {
             if let Some(choice) = self.choices.get_mut(position) {
                 choice.named = true;
@@ -744,15 +790,28 @@ impl Session {
         if !waited.is_zero() && self.delivery == Delivery::Held {
             self.holds.push((held.waited_for.unwrap_or(HoldReason::Rules), waited));
         }
+        let bytes = self.with_outcome(held, self.behind_seam(bytes));
         self.effects.push_back(Effect::Forward(bytes));
     }
 
-    fn editing(&self) -> Editing {
+    fn editing(&self) -> Editing<'_> {
+        let spliced = self.again.as_deref().filter(|_| self.attempt > 0);
         Editing {
             mask: self.plan().policy().mask,
-            hides_thinking: self.plan().hides_thinking(),
-            whole: matches!(&self.body, Body::Framed(Framer::Whole(_))),
+            hides_thinking: self.hides_thinking(),
+            whole: self.reads_one_body(),
+            splice: spliced.map(|again| &again.splice),
         }
+    }
+
+    /// Whether thinking is not delivered, from the beginning or by now.
+    fn hides_thinking(&self) -> bool {
+        self.plan().hides_thinking() || self.reading.hides_from_here
+    }
+
+    /// Whether the body is one frame.
+    pub(super) fn reads_one_body(&self) -> bool {
+        matches!(&self.body, Body::Framed(Framer::Whole(_)))
     }
 
     /// Whether no signature is sent for thinking that was altered.
@@ -805,7 +864,7 @@ impl Session {
     }
 
     /// Ends the exchange with a refusal; what was held is dropped.
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.finish_choices();
         self.hold.clear();
         self.ended = true;
@@ -820,33 +879,55 @@ impl Session {
         self.effects.push_back(effect);
     }
 
+    /// Leaves the answer that is being read for another one: nothing of it is delivered any more.
+    pub(super) fn leave_answer(&mut self) {
+        self.finish_choices();
+        self.hold.clear();
+        if self.delivery == Delivery::Whole {
+            self.effects.clear();
+        }
+        self.reading.end_detectors();
+        self.reading.blocked = false;
+        self.body = Body::Sniffing(BytesMut::new());
+        self.over = false;
+        self.done = false;
+        self.attempt += 1;
+    }
+
+    /// Takes the names of the answer to come, where the client has seen none yet.
+    pub(super) fn forget_identity(&mut self) {
+        self.envelope = OwnedEnvelope::default();
+    }
+
+    /// How a choice that is not finished ends.
+    pub(super) fn end_of(&self, choice: &Choice) -> refusal::ChoiceEnd {
+        // Where content itself is inside the thinking, the notice would be read as thinking.
+        let notice = (!choice.answer_sent()).then(|| self.plan().notice().to_owned());
+        refusal::ChoiceEnd {
+            index: choice.index,
+            role: !choice.named,
+            close_tag: notice.as_ref().and_then(|_| choice.tag_to_close()),
+            notice,
+        }
+    }
+
     fn stream_refusal(&self) -> Bytes {
         let mut ends: Vec<refusal::ChoiceEnd> = self
-            .choices
-            .iter()
+            .last_choices()
             .filter(|choice| !choice.finished)
-            .map(|choice| {
-                // Where content itself is inside the thinking, the notice would be read as thinking.
-                let notice = (!choice.answer_sent()).then(|| self.plan().notice().to_owned());
-                refusal::ChoiceEnd {
-                    index: choice.index,
-                    role: !choice.named,
-                    close_tag: notice.as_ref().and_then(|_| choice.tag_to_close()),
-                    notice,
-                }
-            })
+            .map(|choice| self.end_of(choice))
             .collect();
         if self.choices.is_empty() {
             let notice = Some(self.plan().notice().to_owned());
             ends.push(refusal::ChoiceEnd { index: 0, role: true, close_tag: None, notice });
         }
         ends.sort_by_key(|end| end.index);
-        let usage = self.usage.as_deref().filter(|_| self.wants_usage && !self.usage_sent);
-        refusal::stream_end(self.dialect, &self.refusal_identity(), &ends, usage)
+        let usage = self.usage_of_all().filter(|_| self.wants_usage && !self.usage_sent);
+        refusal::stream_end(self.dialect, &self.refusal_identity(), &ends, usage.as_deref())
     }
 
     pub(super) fn whole_refusal(&self) -> Bytes {
-        let mut indices: Vec<u32> = self.choices.iter().map(|choice| choice.index).collect();
+        let mut indices: Vec<u32> = self.last_choices().map(|choice| choice.index).collect();
         indices.sort_unstable();
         if indices.is_empty() {
             indices.push(0);
@@ -856,7 +937,7 @@ impl Session {
             &self.refusal_identity(),
             &indices,
             self.plan().notice(),
-            self.usage.as_deref(),
+            self.usage_of_all().as_deref(),
         )
     }
 

@@ -13,17 +13,21 @@
 //! | `text_stream` | one text with its matcher and findings |
 //! | `scoring` | what goes to the classifier, and what has come back |
 //! | `consulting` | what a guard model elsewhere is asked, and what it has answered |
+//! | `outcomes` | what is done about a trace's outcome |
+//! | `asking_again` | the model asked once more, where its thinking was blocked |
 //! | `hold_back` | the queue of frames that wait (enforce mode) |
 //! | `redaction` | what becomes of a frame that leaves: masked spans, hidden thinking |
 //! | `report` | what the exchange has shown |
 //! | `judgement` | what a choice's findings mean together |
 
+mod asking_again;
 mod choice;
 mod consulting;
 mod effect;
 mod hold_back;
 mod judgement;
 mod machine;
+mod outcomes;
 mod plan;
 mod redaction;
 mod report;
@@ -41,5 +45,6 @@ pub use effect::{
     BodyEnd, Delivery, Effect, Identity, LocalResponse, RequestDecision, ResponseHead,
 };
 pub use machine::{Keep, Session};
+pub use outcomes::OUTCOME_FIELD;
 pub use plan::{DEFAULT_NOTICE, Hold, Limits, MASK, OnDeadline, Plan, Settings};
 pub use scoring::{ClassifierHold, Judge};

@@ -8,12 +8,12 @@ use crate::{
     channel::{Channel, ThinkingStart},
     classify::CHANNELS,
     policy::{Mode, Policy, Verdict},
-    rules::{Kind, Rule, RuleIndex, RuleSet, Watch},
+    rules::{Kind, Rule, RuleAction, RuleIndex, RuleSet, Watch},
 };
 
 use super::{
     consulting::Consultant,
-    scoring::{ClassifierHold, Judge, may_stop},
+    scoring::{ClassifierHold, Judge, may_stop, verdict_of_claim},
 };
 
 /// The notice that a client reads in place of what was stopped.
@@ -97,6 +97,9 @@ pub struct Plan {
     consultant: Option<Consultant>,
     /// Whether the guard model elsewhere may.
     consultant_stops: [bool; CHANNELS.len()],
+    /// Whether the classifier may change what the client gets of prompt, thinking, answer, so that a gate waits for it.
+    judge_gates: [bool; CHANNELS.len()],
+    acts_on_outcomes: bool,
 }
 
 // === impl Limits ===
@@ -161,18 +164,19 @@ impl Plan {
         let watches = Label::ALL.map(|label| {
             let watch =
                 Watch::new(&rules, &|rule| mode_of(&policy, label, rule) != Mode::Off, &|rule| {
-                    mode_of(&policy, label, rule) == Mode::Enforce
-                        && verdict_of(&policy, rule) >= Verdict::Redact
+                    mode_of(&policy, label, rule) == Mode::Enforce && is_held(&policy, label, rule)
                 });
             Arc::new(if policy.plain_only { watch.plain() } else { watch })
         });
         Self {
+            acts_on_outcomes: policy.mode == Mode::Enforce && policy.outcomes.act(),
             rules,
             policy,
             settings,
             watches,
             judge: None,
             judge_stops: [false; CHANNELS.len()],
+            judge_gates: [false; CHANNELS.len()],
             consultant: None,
             consultant_stops: [false; CHANNELS.len()],
         }
@@ -181,18 +185,53 @@ impl Plan {
     /// Lets a classifier read along.
     #[must_use]
     pub fn with_classifier(self, judge: Judge) -> Self {
-        let judge_stops = CHANNELS.map(|channel| may_stop(&self.policy, judge.action, channel));
-        Self { judge: Some(judge), judge_stops, ..self }
+        let judge_stops = CHANNELS.map(|channel| self.may_stop(judge.action, channel));
+        let judge_gates = CHANNELS.map(|channel| self.may_act(judge.action, channel));
+        Self { judge: Some(judge), judge_stops, judge_gates, ..self }
     }
 
     /// Has a guard model elsewhere asked.
     #[must_use]
     pub fn with_consultant(self, consultant: Consultant) -> Self {
         let consultant_stops = CHANNELS.map(|channel| {
-            consultant.channels.contains(&channel)
-                && may_stop(&self.policy, consultant.action, channel)
+            consultant.channels.contains(&channel) && self.may_stop(consultant.action, channel)
         });
         Self { consultant: Some(consultant), consultant_stops, ..self }
+    }
+
+    /// Whether a risk that a detector with this action claims in `channel` may end the exchange, for itself or for the
+    /// outcome.
+    fn may_stop(&self, action: RuleAction, channel: Channel) -> bool {
+        let hides = channel == Channel::Thinking && self.hides_leaky_thinking();
+        (may_stop(&self.policy, action, channel) && !hides)
+            || (self.flags(action) && self.policy.outcome_may_block(channel))
+    }
+
+    /// Whether it may change what the client gets.
+    fn may_act(&self, action: RuleAction, channel: Channel) -> bool {
+        may_stop(&self.policy, action, channel)
+            || self.may_stop(action, channel)
+            || (self.flags(action) && self.policy.outcome_acts_on_flags(channel))
+    }
+
+    /// Whether a risk that a detector with this action claims is flagged.
+    fn flags(&self, action: RuleAction) -> bool {
+        verdict_of_claim(&self.policy, action, None) >= Verdict::Flag
+    }
+
+    /// Whether outcomes change what the client gets.
+    pub(super) const fn acts_on_outcomes(&self) -> bool {
+        self.acts_on_outcomes
+    }
+
+    /// Whether the client is told the outcome.
+    pub(super) fn tells_outcomes(&self) -> bool {
+        self.policy.mode == Mode::Enforce && self.policy.outcomes.tell
+    }
+
+    /// Whether thinking that turns out to be unsafe is hidden, and ends nothing.
+    pub(super) fn hides_leaky_thinking(&self) -> bool {
+        self.policy.hides_leaky_thinking()
     }
 
     /// The guard model's part, where one is asked.
@@ -205,6 +244,22 @@ impl Plan {
         any_of(channels, self.judge_stops)
     }
 
+    /// The verdict from which on its claims about `channel` end the exchange by themselves, if they may.
+    pub(super) fn classifier_stops_from(&self, channel: Channel) -> Option<Verdict> {
+        let hides = channel == Channel::Thinking && self.hides_leaky_thinking();
+        (self.classifier_stops(&[channel]) && !hides).then_some(Verdict::Redact)
+    }
+
+    /// The verdict from which on its claims about `channel` change what the client gets, if they may.
+    pub(super) fn acts_from(&self, channel: Channel) -> Option<Verdict> {
+        let from = if self.policy.outcome_acts_on_flags(channel) {
+            Verdict::Flag
+        } else {
+            Verdict::Redact
+        };
+        any_of(&[channel], self.judge_gates).then_some(from)
+    }
+
     /// Whether the guard model may.
     pub(super) fn consultant_stops(&self, channels: &[Channel]) -> bool {
         any_of(channels, self.consultant_stops)
@@ -213,7 +268,7 @@ impl Plan {
     /// Whether text of one of `channels` waits until the classifier has scored it.
     pub(super) fn gates(&self, channels: &[Channel]) -> bool {
         let gates = |judge: &Judge| judge.hold == ClassifierHold::Gate;
-        self.judge.as_ref().is_some_and(gates) && self.classifier_stops(channels)
+        self.judge.as_ref().is_some_and(gates) && any_of(channels, self.judge_gates)
     }
 
     /// The classifier's part, where one reads along.
@@ -286,8 +341,8 @@ impl Plan {
     pub(super) fn holds_tool_calls(&self) -> bool {
         let label = Label::Known(Channel::ToolCall);
         self.rules.rules().iter().any(|rule| {
-            let (verdict, mode) = self.judge(label, rule);
-            mode == Mode::Enforce && verdict >= Verdict::Redact
+            let (_, mode) = self.judge(label, rule);
+            mode == Mode::Enforce && is_held(&self.policy, label, rule)
         })
     }
 }
@@ -302,6 +357,16 @@ fn any_of(channels: &[Channel], holds: [bool; CHANNELS.len()]) -> bool {
 fn mode_of(policy: &Policy, label: Label, rule: &Rule) -> Mode {
     let looked_at = label.channels().iter().filter(|channel| rule.channels.contains(channel));
     looked_at.map(|&channel| policy.mode_of(channel, rule.category)).max().unwrap_or(Mode::Off)
+}
+
+/// Whether what may be a match of `rule` waits, where it is enforced: it is masked or blocks, or its outcome does.
+fn is_held(policy: &Policy, label: Label, rule: &Rule) -> bool {
+    let outcome_acts = |&channel: &Channel| policy.outcome_acts_on_flags(channel);
+    match verdict_of(policy, rule) {
+        Verdict::Pass => false,
+        Verdict::Flag => label.channels().iter().any(outcome_acts),
+        Verdict::Redact | Verdict::Block => true,
+    }
 }
 
 fn verdict_of(policy: &Policy, rule: &Rule) -> Verdict {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::{
     dialect::{
         chunk::Source,
+        splice::{self, Splice},
         take_out::{self, Altered, TakeOut},
     },
     policy::Mask,
@@ -30,12 +31,14 @@ const TELLING: usize = 4;
 
 /// How frames are edited.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Editing {
+pub(super) struct Editing<'s> {
     pub(super) mask: Mask,
     /// Thinking is not delivered.
     pub(super) hides_thinking: bool,
     /// The frame is a whole body, which is delivered even when nothing is left in it.
     pub(super) whole: bool,
+    /// What the frame has to agree with, where it follows another answer.
+    pub(super) splice: Option<&'s Splice>,
 }
 
 /// What leaves of a frame.
@@ -77,7 +80,7 @@ struct Edit<'f> {
 }
 
 /// The frame as it leaves; `None` where a text cannot be edited safely.
-pub(super) fn edited(held: &HeldFrame, choices: &[Choice], editing: Editing) -> Option<Edited> {
+pub(super) fn edited(held: &HeldFrame, choices: &[Choice], editing: Editing<'_>) -> Option<Edited> {
     let mut edits = Vec::new();
     let mut altered_thinking = Vec::new();
     // Sealed thinking has no text of its own.
@@ -92,7 +95,7 @@ pub(super) fn edited(held: &HeldFrame, choices: &[Choice], editing: Editing) -> 
         if cuts.is_empty() {
             continue;
         }
-        hid |= cuts.iter().any(|cut| cut.leaves == Leaves::Nothing);
+        hid |= editing.hides_thinking && cuts.iter().any(|cut| cut.leaves == Leaves::Nothing);
         if is_thinking(leaf.kind) {
             altered_thinking.push(leaf.choice);
         }
@@ -104,7 +107,7 @@ pub(super) fn edited(held: &HeldFrame, choices: &[Choice], editing: Editing) -> 
         hid: false,
         altered_thinking: Vec::new(),
     };
-    if edits.is_empty() && !editing.hides_thinking {
+    if edits.is_empty() && !editing.hides_thinking && editing.splice.is_none() {
         return Some(as_it_came);
     }
     let masked = edits.iter().flat_map(|edit| &edit.cuts).any(|cut| cut.leaves != Leaves::Nothing);
@@ -117,10 +120,14 @@ pub(super) fn edited(held: &HeldFrame, choices: &[Choice], editing: Editing) -> 
         return Some(as_it_came);
     }
     // Token ids and logprobs that may tell of thinking are hidden with it.
-    hid |= editing.hides_thinking && !masked;
-    let data = splice(payload, splices)?;
+    hid |= editing.hides_thinking && !masked && editing.splice.is_none();
+    let data = replace(payload, splices)?;
     let named = |index| choices.iter().any(|choice| choice.index == index && choice.named);
-    let empty = hid && !editing.whole && take_out::tells_nothing(&data, &named);
+    // A role that was told before, or a tag, may have been all that it told.
+    let had_told = || !take_out::tells_nothing(payload, &|_| false);
+    let empty = (hid || (editing.splice.is_some() && had_told()))
+        && !editing.whole
+        && take_out::tells_nothing(&data, &named);
     let bytes = (!empty).then(|| held.frame.with_data(data.as_bytes()));
     Some(Edited { bytes, masked, hid, altered_thinking })
 }
@@ -131,10 +138,16 @@ fn splices(
     held: &HeldFrame,
     choices: &[Choice],
     edits: &[Edit<'_>],
-    editing: Editing,
+    editing: Editing<'_>,
 ) -> Option<Vec<(Range<usize>, String)>> {
     let altered = altered_choices(payload, held, choices, edits, editing)?;
-    let what = TakeOut { thinking: editing.hides_thinking, altered: &altered };
+    let is_seen = editing.splice.is_some_and(|splice| splice.identity.is_some());
+    let roles: Vec<u32> = choices
+        .iter()
+        .filter(|choice| is_seen && choice.named)
+        .map(|choice| choice.index)
+        .collect();
+    let what = TakeOut { thinking: editing.hides_thinking, altered: &altered, roles: &roles };
     let gone = take_out::places(payload, what);
     let stays = |place: &Range<usize>| {
         gone.iter().all(|gone| place.end <= gone.start || gone.end <= place.start)
@@ -157,6 +170,7 @@ fn splices(
         splices.push((array.json.clone(), format!("[{}]", kept?.join(","))));
     }
     splices.extend(gone.into_iter().map(|place| (place, String::new())));
+    splices.extend(editing.splice.iter().flat_map(|own| splice::replacements(payload, own)));
     Some(splices)
 }
 
@@ -166,7 +180,7 @@ fn altered_choices(
     held: &HeldFrame,
     choices: &[Choice],
     edits: &[Edit<'_>],
-    editing: Editing,
+    editing: Editing<'_>,
 ) -> Option<Vec<Altered>> {
     let mut altered: BTreeMap<u32, Altered> = BTreeMap::new();
     let mut note = |leaf: &Leaf, text: &str, logprobs: bool| {
@@ -215,7 +229,7 @@ fn dropped_entries<'f>(
 }
 
 /// What is taken out of a leaf's text; `None` where that cannot be done.
-fn cuts_of(leaf: &Leaf, choice: &Choice, editing: Editing) -> Option<Vec<Cut>> {
+fn cuts_of(leaf: &Leaf, choice: &Choice, editing: Editing<'_>) -> Option<Vec<Cut>> {
     let everything = || vec![Cut { at: 0..usize::MAX, leaves: Leaves::Nothing }];
     match &leaf.shows {
         _ if editing.hides_thinking && may_show_thinking(leaf, choice) => Some(everything()),
@@ -237,6 +251,11 @@ fn cuts_of(leaf: &Leaf, choice: &Choice, editing: Editing) -> Option<Vec<Cut>> {
             }
             if editing.hides_thinking && *position == CONTENT {
                 hide(&mut cuts, &choice.hidden_content(), span, leaf.kind);
+            }
+            if *position == CONTENT
+                && let Some(tag) = choice.repeated_tag()
+            {
+                hide(&mut cuts, &[tag], span, leaf.kind);
             }
             Some(disjoint(cuts))
         }
@@ -346,7 +365,7 @@ fn without_cuts(token: &str, cuts: &[Cut], mask: Mask) -> Option<String> {
     Some(serde_json::Value::from(edited).to_string())
 }
 
-fn splice(payload: &str, mut replaced: Vec<(Range<usize>, String)>) -> Option<String> {
+fn replace(payload: &str, mut replaced: Vec<(Range<usize>, String)>) -> Option<String> {
     replaced.sort_by_key(|(place, _)| place.start);
     let mut spliced = String::with_capacity(payload.len());
     let mut at = 0;

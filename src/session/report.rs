@@ -9,19 +9,20 @@ use crate::{
     channel::Channel,
     classify::{Head, Voice},
     dialect::chunk::Source,
-    policy::{Action, Verdict},
+    policy::{Action, OutcomeAction, Policy, Verdict},
     record::{
-        ByteCounts, ChannelReport, ChoiceReport, Cut, ExchangeReport, Finding, UnscannedReason,
+        ByteCounts, ChannelReport, ChoiceReport, Cut, ExchangeReport, Finding, OutcomeAct,
+        UnscannedReason,
     },
     rules::Kind,
-    trace::{HealthNote, Shape},
+    trace::{HealthNote, Outcome, Shape},
 };
 
 use super::{
     choice::Choice,
-    consulting::REMOTE,
-    judgement::{Judged, Judgement},
+    judgement::{Judged, Judgement, begin, plain_outcomes},
     machine::{Keep, Session},
+    outcomes,
     plan::{Label, Plan},
     scoring::Opinion,
     text_stream::{Found, ReadText},
@@ -42,14 +43,20 @@ pub(super) fn report(session: &Session, as_read: bool) -> ExchangeReport {
         let seen = Seen { texts: &[text], findings: &prompt_findings, opinion };
         channel_report(Channel::Prompt, &seen, session.keep)
     });
-    let mut choices: Vec<ChoiceReport> = session
-        .choices
-        .iter()
-        .map(|choice| choice_report(session, choice, prompt.as_ref(), &prompt_findings))
-        .collect();
-    choices.sort_by_key(|choice| choice.index);
-    let found = choices.iter().flat_map(|choice| &choice.findings).chain(&prompt_findings);
-    let verdict = found.map(|finding| finding.verdict).max().unwrap_or_default();
+    let reports = |last: bool| {
+        let choices = session.choices.iter().filter(|choice| session.is_of_last(choice) == last);
+        let mut reports: Vec<ChoiceReport> = choices
+            .map(|choice| choice_report(session, choice, prompt.as_ref(), &prompt_findings))
+            .collect();
+        reports.sort_by_key(|choice| choice.index);
+        reports
+    };
+    let choices = reports(true);
+    let asked_again = session.asked_again(|| reports(false));
+    let outcome_act = outcomes::act_in(plan.policy(), &choices);
+    let verdict = verdict(session, &prompt_findings, &choices);
+    let blocks = Blocks { policy: plan.policy(), act: outcome_act };
+    let cut = blocks.cut(&prompt_findings, &choices);
     ExchangeReport {
         dialect: session.dialect,
         mode: session.mode(),
@@ -58,10 +65,12 @@ pub(super) fn report(session: &Session, as_read: bool) -> ExchangeReport {
         prompt,
         verdict,
         action: session.action,
-        would: would(session, verdict),
-        cut: cut(&prompt_findings, &choices),
+        would: would(session, verdict, cut, outcome_act),
+        cut,
+        outcome_act,
+        asked_again,
         bytes: totals(session, as_read),
-        usage: session.usage.clone(),
+        usage: session.usage_of_all(),
         prompt_findings,
         choices,
     }
@@ -76,46 +85,85 @@ fn opinions(session: &Session, voice: Voice, channel: Channel) -> Vec<Finding> {
     })
 }
 
+/// The gravest verdict: of a finding in any answer, or of what an outcome asks for.
+fn verdict(session: &Session, prompt_findings: &[Finding], choices: &[ChoiceReport]) -> Verdict {
+    let outcomes = &session.reading.plan.policy().outcomes;
+    let earlier = session.choices.iter().filter(|choice| !session.is_of_last(choice));
+    let earlier = earlier.flat_map(|choice| choice_findings(session, choice));
+    let found = choices.iter().flat_map(|choice| &choice.findings).chain(prompt_findings);
+    let verdicts = found.map(|finding| finding.verdict).chain(earlier.map(|found| found.verdict));
+    let asked = choices.iter().flat_map(|choice| {
+        let plain = plain_outcomes(&choice.findings).into_iter().map(|(outcome, _)| outcome);
+        plain.chain([choice.outcome]).map(|outcome| outcomes.action(outcome).verdict())
+    });
+    verdicts.chain(asked).max().unwrap_or_default()
+}
+
 /// What enforcement would have done.
-fn would(session: &Session, verdict: Verdict) -> Action {
+fn would(session: &Session, verdict: Verdict, cut: Option<Cut>, act: Option<OutcomeAct>) -> Action {
     if session.action != Action::Forward {
         return session.action;
     }
+    let policy = session.reading.plan.policy();
     let thinks = session.choices.iter().any(Choice::has_thinking);
-    let hides = session.reading.plan.policy().hide_thinking && thinks;
-    match verdict {
-        Verdict::Block => Action::Block,
-        _ if session.would_steer => Action::Steer,
-        _ if hides => Action::HideThinking,
-        Verdict::Redact => Action::Redact,
-        Verdict::Pass | Verdict::Flag => Action::Forward,
+    let hides =
+        policy.hide_thinking && thinks || act.is_some_and(|act| act.action == OutcomeAction::Hide);
+    match cut {
+        Some(cut) if cut.channel == Channel::Thinking && policy.ask_again.is_on() => Action::Steer,
+        Some(_) => Action::Block,
+        None if session.would_steer => Action::Steer,
+        None if hides => Action::HideThinking,
+        None if verdict == Verdict::Redact => Action::Redact,
+        None => Action::Forward,
     }
 }
 
-/// Where a block ends the exchange: before the first match in the prompt, else in the choice that shows least by then.
-/// No byte of a rule's match is sent; what a model is sure of has been.
-fn cut(prompt_findings: &[Finding], choices: &[ChoiceReport]) -> Option<Cut> {
-    let blocks = |finding: &&Finding| finding.verdict == Verdict::Block;
-    let at = |finding: &Finding| match finding.detector {
-        CLASSIFIER | REMOTE => finding.end_char,
-        _ => finding.start_char,
-    };
-    if let Some(first) = prompt_findings.iter().filter(blocks).map(at).min() {
-        return Some(Cut { choice: None, channel: Channel::Prompt, char: first, seen_chars: 0 });
+/// What ends an exchange in enforce mode.
+struct Blocks<'p> {
+    policy: &'p Policy,
+    act: Option<OutcomeAct>,
+}
+
+// === impl Blocks ===
+
+impl Blocks<'_> {
+    fn is_one(&self, finding: &Finding) -> bool {
+        // What is hidden need not be blocked.
+        let hides = self.policy.outcomes.action(Outcome::LeakyThinking) == OutcomeAction::Hide;
+        finding.verdict == Verdict::Block && !(hides && finding.channel == Channel::Thinking)
     }
-    let cuts = choices.iter().flat_map(|choice| {
-        choice.findings.iter().filter(blocks).map(move |finding| {
-            let before = match finding.channel {
-                Channel::Prompt | Channel::Thinking => 0,
-                Channel::Answer | Channel::Refusal => choice.thinking.chars,
-                Channel::ToolCall => choice.thinking.chars + choice.answer.chars,
-            };
-            let char = at(finding);
-            let choice = Some(choice.index);
-            Cut { choice, channel: finding.channel, char, seen_chars: before + char }
-        })
-    });
-    cuts.min_by_key(|cut| cut.seen_chars)
+
+    /// Where a block ends the exchange: before the first match in the prompt, else in the choice that shows least by
+    /// then. No byte of a rule's match is sent; what a model is sure of has been, and what makes an outcome plain.
+    fn cut(&self, prompt_findings: &[Finding], choices: &[ChoiceReport]) -> Option<Cut> {
+        let of_prompt = prompt_findings.iter().filter(|finding| self.is_one(finding));
+        if let Some(first) = of_prompt.map(begin).min() {
+            return Some(Cut {
+                choice: None,
+                channel: Channel::Prompt,
+                char: first,
+                seen_chars: 0,
+            });
+        }
+        let act = self.act.filter(|act| act.action == OutcomeAction::Block);
+        let cuts = choices.iter().flat_map(|choice| {
+            let found = choice.findings.iter().filter(|finding| self.is_one(finding));
+            let found = found.map(|finding| (finding.channel, begin(finding)));
+            let act = act.filter(|act| act.choice == choice.index);
+            let places = found.chain(act.map(|act| (act.channel, act.char)));
+            places.map(|(channel, char)| cut_at(choice, channel, char)).collect::<Vec<_>>()
+        });
+        cuts.min_by_key(|cut| cut.seen_chars)
+    }
+}
+
+fn cut_at(choice: &ChoiceReport, channel: Channel, char: u64) -> Cut {
+    let before = match channel {
+        Channel::Prompt | Channel::Thinking => 0,
+        Channel::Answer | Channel::Refusal => choice.thinking.chars,
+        Channel::ToolCall => choice.thinking.chars + choice.answer.chars,
+    };
+    Cut { choice: Some(choice.index), channel, char, seen_chars: before + char }
 }
 
 fn choice_report(
@@ -124,38 +172,19 @@ fn choice_report(
     prompt: Option<&ChannelReport>,
     prompt_findings: &[Finding],
 ) -> ChoiceReport {
-    let plan = &session.reading.plan;
     let scoring = session.reading.scoring.as_deref();
     let voice = Voice::Choice(choice.position);
     let mut findings = Vec::new();
     let mut report = |channel: Channel| {
-        let texts: Vec<&ReadText> = choice
-            .texts
-            .iter()
-            .map(|text| &text.read)
-            .filter(|text| text.label.channel() == channel)
-            .collect();
-        let begin = findings.len();
-        let (mut bytes, mut chars) = (0, 0);
-        for text in &texts {
-            if text.repeat {
-                findings.extend(findings_of(plan, text, 0, 0));
-            } else {
-                findings.extend(findings_of(plan, text, bytes, chars));
-                bytes += text.length.byte;
-                chars += text.length.char;
-            }
-        }
-        // Undecided text is scored as both that it may become.
-        let scoring = scoring.filter(|_| bytes > 0);
-        findings.extend(scoring.iter().flat_map(|scoring| scoring.findings(plan, voice, channel)));
-        findings.extend(opinions(session, voice, channel));
-        let seen = Seen {
-            texts: &texts,
-            findings: findings.get(begin..).unwrap_or_default(),
-            opinion: scoring.and_then(|scoring| scoring.opinion(voice, channel)),
-        };
-        channel_report(channel, &seen, session.keep)
+        let texts: Vec<&ReadText> = texts_of(choice, channel).collect();
+        let own = channel_findings(session, choice, channel);
+        let is_scored = texts.iter().any(|text| !text.repeat && text.length.byte > 0);
+        let scoring = scoring.filter(|_| is_scored);
+        let opinion = scoring.and_then(|scoring| scoring.opinion(voice, channel));
+        let seen = Seen { texts: &texts, findings: &own, opinion };
+        let report = channel_report(channel, &seen, session.keep);
+        findings.extend(own);
+        report
     };
     let thinking = report(Channel::Thinking);
     let answer = report(Channel::Answer);
@@ -197,17 +226,48 @@ fn choice_report(
     }
 }
 
+fn texts_of(choice: &Choice, channel: Channel) -> impl Iterator<Item = &ReadText> {
+    let texts = choice.texts.iter().map(|text| &text.read);
+    texts.filter(move |text| text.label.channel() == channel)
+}
+
+/// What was found in one channel of a choice.
+fn channel_findings(session: &Session, choice: &Choice, channel: Channel) -> Vec<Finding> {
+    let plan = &session.reading.plan;
+    let voice = Voice::Choice(choice.position);
+    let mut findings = Vec::new();
+    let (mut bytes, mut chars) = (0, 0);
+    for text in texts_of(choice, channel) {
+        if text.repeat {
+            findings.extend(findings_of(plan, text, 0, 0));
+        } else {
+            findings.extend(findings_of(plan, text, bytes, chars));
+            bytes += text.length.byte;
+            chars += text.length.char;
+        }
+    }
+    // Undecided text is scored as both that it may become.
+    let scoring = session.reading.scoring.as_deref().filter(|_| bytes > 0);
+    findings.extend(scoring.iter().flat_map(|scoring| scoring.findings(plan, voice, channel)));
+    findings.extend(opinions(session, voice, channel));
+    findings
+}
+
+/// What was found in a choice so far.
+pub(super) fn choice_findings(session: &Session, choice: &Choice) -> Vec<Finding> {
+    let channels = [Channel::Thinking, Channel::Answer, Channel::Refusal, Channel::ToolCall];
+    channels.into_iter().flat_map(|channel| channel_findings(session, choice, channel)).collect()
+}
+
 /// The shape of the longest of a channel's texts.
 fn shape(choice: &Choice, channel: Channel) -> Shape {
-    let of_channel = choice.texts.iter().filter(|text| text.read.label.channel() == channel);
-    of_channel.map(|text| text.read.shape).max_by_key(Shape::words).unwrap_or_default()
+    texts_of(choice, channel).map(|text| text.shape).max_by_key(Shape::words).unwrap_or_default()
 }
 
 /// What is to be noted of a choice's thinking, with the characters read by then.
 fn health(choice: &Choice) -> Vec<(HealthNote, u64)> {
-    let texts = choice.texts.iter().map(|text| &text.read);
     let thinking: Vec<&ReadText> =
-        texts.filter(|text| !text.repeat && text.label.channel() == Channel::Thinking).collect();
+        texts_of(choice, Channel::Thinking).filter(|text| !text.repeat).collect();
     if choice.opens_thinking() && thinking.iter().all(|text| text.first_text.is_none()) {
         return vec![(HealthNote::EmptyThinking, 0)];
     }
@@ -380,7 +440,8 @@ pub(super) fn totals(session: &Session, as_read: bool) -> ByteCounts {
         totals.count(Voice::Prompt, Channel::Prompt, Bytes { read: prompt.length.byte, released });
     }
     // What was let go undecided may have been thinking.
-    let hidden = plan.hides_thinking() && session.action != Action::FailOpen;
+    let is_open = session.action == Action::FailOpen;
+    let hidden = plan.hides_thinking() && !is_open;
     for choice in &session.choices {
         let mut of_channels: SmallVec<[(Channel, Bytes); 4]> = SmallVec::new();
         for source in &choice.sources {
@@ -397,6 +458,7 @@ pub(super) fn totals(session: &Session, as_read: bool) -> ByteCounts {
                 let released = match channel {
                     _ if as_read => run.length,
                     Channel::Thinking if hidden => 0,
+                    Channel::Thinking if !is_open => overlap(run.at, run.length, source.shown()),
                     _ => overlap(run.at, run.length, source.released),
                 };
                 let known = of_channels.iter().position(|&(known, _)| known == channel);

@@ -52,7 +52,10 @@ impl Session {
         }
         let decision = self.decide_side_channels(&request, text, &body);
         match decision {
-            RequestDecision::Forward(body) => RequestDecision::Forward(self.steer(endpoint, body)),
+            RequestDecision::Forward(body) => {
+                self.keep_request(&body);
+                RequestDecision::Forward(self.steer(endpoint, body))
+            }
             RequestDecision::Respond(_) => decision,
         }
     }
@@ -86,7 +89,7 @@ impl Session {
     }
 
     /// The categories that are flagged in the prompt, and whether anything is.
-    fn flagged_in_prompt(&self) -> (Vec<Category>, bool) {
+    pub(super) fn flagged_in_prompt(&self) -> (Vec<Category>, bool) {
         let found = self.prompt.iter().flat_map(|prompt| &prompt.found);
         let flagged = found.filter(|found| found.verdict >= Verdict::Flag);
         let rules: Vec<_> = flagged.filter_map(|found| self.plan().rule(found.at.rule)).collect();
@@ -175,6 +178,7 @@ impl Session {
         let blocks =
             policy.may_enforce(Channel::Prompt) && policy.on_unscanned == OnUnscanned::Block;
         if !blocks {
+            self.keep_no_request(reason);
             self.note_unscanned(Some(Channel::Prompt), reason, bytes);
             return None;
         }

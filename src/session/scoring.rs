@@ -218,7 +218,8 @@ impl Scoring {
             return false;
         }
         let stops = self.stops(plan, &scores);
-        let tail = scores.tail.as_deref().filter(|tail| !self.stops(plan, tail));
+        let acts = |scores| self.claims_at_least(plan, scores, |channel| plan.acts_from(channel));
+        let tail = scores.tail.as_deref().filter(|tail| acts(&scores) || !acts(tail));
         let clear = if stops { 0 } else { tail.map_or(0, |tail| tail.bytes).max(scores.bytes) };
         let scored = self.voices.entry(voice).or_default();
         scored.cleared = scored.cleared.max(clear);
@@ -291,17 +292,28 @@ impl Scoring {
         Some(Opinion { rubric: &self.judge.rubric, part: scores.of(channel)? })
     }
 
-    /// Whether what was scored is to end the exchange.
+    /// Whether what was scored is to end the exchange by itself.
     fn stops(&self, plan: &Plan, scores: &Scores) -> bool {
+        self.claims_at_least(plan, scores, |channel| plan.classifier_stops_from(channel))
+    }
+
+    /// Whether something is claimed in a channel that asks for what `least` says of that, and is carried out.
+    fn claims_at_least(
+        &self,
+        plan: &Plan,
+        scores: &Scores,
+        least: impl Fn(Channel) -> Option<Verdict>,
+    ) -> bool {
         CHANNELS.into_iter().any(|channel| {
             let opinion = self.opinion_in(scores, channel);
             let mut findings =
                 opinion.into_iter().flat_map(|opinion| self.claims(plan, channel, opinion));
-            plan.classifier_stops(&[channel])
-                && findings.any(|finding| {
-                    finding.verdict >= Verdict::Redact
+            least(channel).is_some_and(|least| {
+                findings.any(|finding| {
+                    finding.verdict >= least
                         && plan.policy().mode_of(channel, finding.category) == Mode::Enforce
                 })
+            })
         })
     }
 

@@ -17,6 +17,8 @@ pub(super) struct TextSource {
     pub(super) read: u64,
     /// Bytes that reached the client.
     pub(super) released: u64,
+    /// The byte from which on thinking is hidden, where it is not from the beginning.
+    pub(super) hidden_from: Option<u64>,
     /// Spans to be masked, disjoint and in order.
     redactions: Vec<Range<u64>>,
     /// The text waits for its own end (a tool call that may be blocked).
@@ -73,6 +75,7 @@ impl TextSource {
             kind,
             read: 0,
             released: 0,
+            hidden_from: None,
             redactions: Vec::new(),
             open: false,
             text: None,
@@ -91,6 +94,16 @@ impl TextSource {
         }
         self.read += text.len() as u64;
         begin..self.read
+    }
+
+    /// Hides thinking that has not been sent.
+    pub(super) fn hide_from_here(&mut self) {
+        self.hidden_from.get_or_insert(self.released);
+    }
+
+    /// Bytes of thinking that reached the client, if all is thinking.
+    pub(super) fn shown(&self) -> u64 {
+        self.hidden_from.map_or(self.released, |from| self.released.min(from))
     }
 
     /// Takes a span that is to be masked. Where it overlaps others it becomes one span with them, so that one mask

@@ -13,7 +13,7 @@ mod health;
 mod scenario;
 mod shape;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use harm::Harm;
 pub use health::{HealthNote, HealthReader};
@@ -22,7 +22,17 @@ pub use shape::Shape;
 
 /// The joint verdict over a choice's thinking and answer.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, schemars::JsonSchema,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {

@@ -13,13 +13,13 @@ import { eventually } from "./rig.mjs";
 export const STYLES = ["deepseek", "vllm", "tags"];
 export const FINISHED = { requests: 1, finished: 1, cancelled: 0 };
 export const CANCELLED = { requests: 1, finished: 0, cancelled: 1 };
+export const ASKED_AGAIN = { requests: 2, finished: 1, cancelled: 1 };
 
 export function testClient(name, client, rigOf) {
   const { stream, whole, assertRefusal, finishBlocked = "content_filter" } = client;
   const { showsThinking = ["deepseek", "vllm"], showsWholeThinking = showsThinking } = client;
 
-  async function ask(how, style, story) {
-    const rig = rigOf();
+  async function ask(how, style, story, rig = rigOf()) {
     const model = rig.model(style, story);
     const expected = await rig.scenario(model);
     const seen = await how(rig, model, expected.harmlessPrompt);
@@ -48,6 +48,14 @@ export function testClient(name, client, rigOf) {
       assertText(seen, expected, style, { showsThinking });
       assert.equal(seen.finish, finishBlocked);
       assert.deepEqual(tally, CANCELLED);
+    });
+
+    test(`${name} takes a stream that was asked again for one response (${style})`, async () => {
+      const { seen, expected, tally } = await ask(stream, style, "asked-again", rigOf().askingAgain());
+      assertNothingForbidden(seen);
+      assertText(seen, expected, style, { showsThinking });
+      assert.equal(seen.finish, "stop");
+      assert.deepEqual(tally, ASKED_AGAIN);
     });
 
     test(`${name} delivers an unblocked body whole (${style})`, async () => {

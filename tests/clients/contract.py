@@ -17,6 +17,7 @@ from scenarios import BLOCKED_PROMPT, HARMLESS_PROMPT, NOTICE, STORIES, STYLES
 
 FINISHED = {"requests": 1, "finished": 1, "cancelled": 0}
 CANCELLED = {"requests": 1, "finished": 0, "cancelled": 1}
+ASKED_AGAIN = {"requests": 2, "finished": 1, "cancelled": 1}
 
 
 @dataclass
@@ -79,6 +80,15 @@ class ChatContract:
         assert seen.finish == self.finish_blocked
         assert rig.tally(model) == CANCELLED
 
+    @pytest.mark.parametrize("style", STYLES)
+    def test_takes_a_stream_that_was_asked_again_for_one_response(self, rig, style):
+        model = rig.model(style, "asked-again")
+        seen = self.stream(rig.asking_again(), model, HARMLESS_PROMPT)
+        self.assert_nothing_forbidden(seen)
+        self.assert_text(seen, style, "asked-again")
+        assert seen.finish == self.finish_stop
+        assert rig.tally(model) == ASKED_AGAIN
+
     def test_raises_for_a_blocked_prompt_before_the_stream_and_does_not_retry(self, rig):
         self.check_blocked_prompt(rig, self.stream)
 
@@ -120,7 +130,7 @@ class ChatContract:
 
     def assert_text(self, seen, style, story_name, notice="", shows_thinking=None):
         shows_thinking = self.shows_thinking if shows_thinking is None else shows_thinking
-        story = STORIES[story_name]
+        story = STORIES[story_name].delivered
         # Where thinking between tags is cut, the guard may close it, with or without a blank line, before the notice.
         expected = story.text("answer") if style in shows_thinking or style != "tags" else story.content(style)
         if style == "tags" and notice:

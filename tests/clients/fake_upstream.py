@@ -142,8 +142,9 @@ async def stream_story(writer: asyncio.StreamWriter, request: dict, hang_up: asy
 
 
 def stream_frames(request: dict) -> Iterator[bytes]:
-    style, story = scenarios.parse_model(request["model"])
-    envelope = {"id": "chatcmpl-client-tests", "object": "chat.completion.chunk", "created": CREATED, "model": request["model"]}
+    style, story = scenarios.told_story(request)
+    steered = "" if story is scenarios.parse_model(request["model"])[1] else "-steered"
+    envelope = {"id": f"chatcmpl-client-tests{steered}", "object": "chat.completion.chunk", "created": CREATED, "model": request["model"]}
     wants_usage = (request.get("stream_options") or {}).get("include_usage", False)
 
     def chunk(choice: int, delta: dict, **more: object) -> bytes:
@@ -211,7 +212,7 @@ class DeltaWriter:
 
 
 def whole_body(request: dict) -> dict:
-    style, story = scenarios.parse_model(request["model"])
+    style, story = scenarios.told_story(request)
     choices = []
     for choice in range(story.choices):
         message: dict = {"role": "assistant", "content": story.content(style, choice, whole=True)}
@@ -236,6 +237,7 @@ def sse(value: dict) -> bytes:
 def texts_of(model: str) -> dict:
     """What a Node test needs to know of one scenario."""
     style, story = scenarios.parse_model(model)
+    story = story.delivered
     per_choice = range(story.choices)
     return {
         "thinking": [story.text("thinking", choice) for choice in per_choice],

@@ -34,14 +34,14 @@ async function collect(iterable) {
   return items;
 }
 
-async function streamChunks(model, prompt, more) {
-  return collect(await clientOf(rig).chat.completions.create(request(model, prompt, { stream: true, ...more })));
+async function streamChunks(model, prompt, more, at = rig) {
+  return collect(await clientOf(at).chat.completions.create(request(model, prompt, { stream: true, ...more })));
 }
 
 testClient(
   "openai-node",
   {
-    stream: async (rig, model, prompt) => seenChunks(await streamChunks(model, prompt)),
+    stream: async (rig, model, prompt) => seenChunks(await streamChunks(model, prompt, {}, rig)),
     whole: async (rig, model, prompt) => {
       const body = await clientOf(rig).chat.completions.create(request(model, prompt));
       const [{ message, finish_reason: finish }] = body.choices;
@@ -147,5 +147,21 @@ for (const style of STYLES) {
     assertNothingForbidden({ raw: completion });
     assert.equal(completion.choices[0].message.tool_calls, undefined);
     assert.equal(completion.choices[0].finish_reason, "content_filter");
+  });
+}
+
+// === The model asked again ===
+
+for (const style of STYLES) {
+  test(`openai-node gathers a stream that was asked again into one message (${style})`, async () => {
+    const model = rig.model(style, "asked-again");
+    const { content, harmlessPrompt } = await rig.scenario(model);
+    const stream = clientOf(rig.askingAgain()).chat.completions.stream(request(model, harmlessPrompt));
+    const chunks = await collect(stream);
+    assert.deepEqual([...new Set(chunks.map((chunk) => chunk.id))], ["chatcmpl-client-tests"]);
+    const finishes = chunks.flatMap((chunk) => chunk.choices).flatMap((choice) => choice.finish_reason ?? []);
+    assert.deepEqual(finishes, ["stop"]);
+    const { message } = (await stream.finalChatCompletion()).choices[0];
+    assert.deepEqual([message.role, message.content], ["assistant", content[0]]);
   });
 }

@@ -13,7 +13,7 @@ export async function startRig() {
   const guard = await startProcess(
     process.env.THINKGATE_BIN,
     ...["serve", "--upstream", `http://${upstream.listening}`, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"],
-    ...["--mode", "enforce", "--rules", path.join(HERE, "pack.yaml"), "--no-classifier"],
+    ...["--config", path.join(HERE, "thinkgate.yaml"), "--mode", "enforce", "--rules", path.join(HERE, "pack.yaml"), "--no-classifier"],
   ).catch(async (error) => {
     await upstream.stop();
     throw error;
@@ -22,6 +22,11 @@ export async function startRig() {
 
   return {
     baseURL: `http://${guard.listening}/v1`,
+
+    /** The same on the route on which the model is asked again. */
+    askingAgain() {
+      return { ...this, baseURL: `http://${guard.listening}/asking-again/v1` };
+    },
 
     /** A `model` value for this scenario that nobody has used before. */
     model: (style, story) => `${style}.${story}--node-${++serial}`,

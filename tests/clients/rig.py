@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import json
 import os
@@ -26,6 +27,12 @@ class Rig:
         self.upstream = upstream
         self.admin = admin
         self.base_url = f"http://{listening}/v1"
+
+    def asking_again(self) -> Rig:
+        """The same on the route on which the model is asked again."""
+        other = copy.copy(self)
+        other.base_url = self.base_url.removesuffix("/v1") + "/asking-again/v1"
+        return other
 
     def model(self, style: str, story: str) -> str:
         """A `model` value for this scenario that nobody has used before."""
@@ -85,6 +92,6 @@ def running_rig() -> Iterator[Rig]:
     with process(sys.executable, HERE / "fake_upstream.py") as upstream:
         url = f"http://{upstream['listening']}"
         options = ["--listen", anywhere, "--admin-listen", anywhere, "--mode", "enforce"]
-        rules = ["--rules", HERE / "pack.yaml", "--no-classifier"]
+        rules = ["--config", HERE / "thinkgate.yaml", "--rules", HERE / "pack.yaml", "--no-classifier"]
         with process(binary, "serve", "--upstream", url, *options, *rules) as guard:
             yield Rig(upstream["listening"], guard["listening"], guard["admin"])

@@ -6,7 +6,7 @@ test, so that requests are counted test by test. The Node suite reads this file 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 FORBIDDEN = "forbidden falcon"
 NOTICE = "This response was stopped by a safety policy."
@@ -15,6 +15,9 @@ HARMLESS_PROMPT = "Which bird lives in the tower?"
 BLOCKED_PROMPT = f"Where does the {FORBIDDEN} live?"
 
 STYLES = ("deepseek", "vllm", "tags")
+
+SAFETY_RULES = "Safety rules."
+"""How the guard's rules begin, by which the upstream knows a request that it has steered."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Story:
     before: list[Piece]
     match: list[Piece]
     filler: list[Piece]
+    again: list[Piece] = field(default_factory=list)
+    """What the model says instead, whole, where it is asked with safety rules."""
 
     @property
     def choices(self) -> int:
@@ -59,6 +64,11 @@ class Story:
     @property
     def calls_a_tool(self) -> bool:
         return any(piece.channel == "call" for piece in self.before + self.match)
+
+    @property
+    def delivered(self) -> Story:
+        """What a client gets of it where the model is asked again: the new answer follows what had been sent."""
+        return Story(before=self.before + self.again, match=[], filler=[]) if self.again else self
 
     def text(self, channel: str, choice: int = 0, whole: bool = False) -> str:
         """One channel's text: what lies before the match, or `whole`, as a non-streamed body carries it."""
@@ -86,6 +96,12 @@ STORIES = {
         before=thinking("The user ", "asks about ", "the tower. "),
         match=thinking("So the forb", "idden fal", "con lives there."),
         filler=thinking(" And it nests."),
+    ),
+    "asked-again": Story(
+        before=thinking("The user ", "asks about ", "the tower. "),
+        match=thinking("So the forb", "idden fal", "con lives there."),
+        filler=thinking(" And it nests."),
+        again=thinking("Better ", "stay with the bird.\n") + answer("A kestrel ", "lives there."),
     ),
     "blocked-answer": Story(
         before=thinking("A short ", "thought.\n") + answer("In the tower ", "lives a bird. "),
@@ -130,3 +146,12 @@ def parse_model(model: str) -> tuple[str, Story]:
     if style not in STYLES:
         raise KeyError(f"no style {style!r}")
     return style, STORIES[story]
+
+
+def told_story(request: dict) -> tuple[str, Story]:
+    """The style and the story that a request is answered with."""
+    style, story = parse_model(request["model"])
+    first = request["messages"][0]
+    if story.again and first["role"] == "system" and first["content"].startswith(SAFETY_RULES):
+        return style, Story(before=story.again, match=[], filler=[])
+    return style, story

@@ -160,3 +160,36 @@ def test_a_whole_body_with_blocked_arguments_has_no_call(rig, style):
     TestBlockingClient().assert_nothing_forbidden(seen_body(body))
     assert not body.choices[0].message.tool_calls
     assert (body.choices[0].message.content, body.choices[0].finish_reason) == (NOTICE, "content_filter")
+
+
+# === The model asked again ===
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_stream_that_was_asked_again_has_one_name_one_end_and_one_message(rig, style):
+    model = rig.model(style, "asked-again")
+    asked = {**request(model, HARMLESS_PROMPT), **USAGE}
+    with client_of(rig.asking_again()).chat.completions.stream(**asked) as stream:
+        chunks = [event.chunk for event in stream if event.type == "chunk"]
+        message = stream.get_final_completion().choices[0].message
+    assert {(chunk.id, chunk.model) for chunk in chunks} == {("chatcmpl-client-tests", model)}
+    assert [c.finish_reason for chunk in chunks for c in chunk.choices if c.finish_reason] == ["stop"]
+    assert [chunk.usage.total_tokens for chunk in chunks if chunk.usage] == [33]
+    told = [chunk.model_extra["thinkgate"] for chunk in chunks if "thinkgate" in (chunk.model_extra or {})]
+    assert told == [{"outcomes": [{"index": 0, "outcome": "benign"}]}]
+    assert (message.role, message.content) == ("assistant", STORIES["asked-again"].delivered.content(style))
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_whole_body_that_was_asked_again_is_the_second_with_both_usages(rig, style):
+    model = rig.model(style, "asked-again")
+    client = client_of(rig.asking_again())
+    response = client.chat.completions.with_raw_response.create(**request(model, HARMLESS_PROMPT))
+    body = response.parse()
+    TestBlockingClient().assert_nothing_forbidden(seen_body(body))
+    assert body.choices[0].finish_reason == "stop"
+    assert body.choices[0].message.content.endswith("A kestrel lives there.")
+    assert STORIES["asked-again"].text("thinking") not in repr(body)
+    assert body.usage.total_tokens == 66
+    assert response.headers["x-thinkgate-outcome"] == "benign"
+    assert rig.tally(model) == {"requests": 2, "finished": 2, "cancelled": 0}

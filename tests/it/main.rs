@@ -10,6 +10,7 @@
 
 /// The module order of the library, and what its core may name.
 mod architecture;
+mod asking_again;
 /// The learned detector: its model, its files, what it says.
 mod classifier;
 /// The command: its output, its exit codes, its signals.

@@ -195,6 +195,7 @@ fn run(plan: &Arc<Plan>, endpoint: Option<Endpoint>, kind: Option<&str>, body: &
             match effect {
                 Effect::Forward(bytes) => sent.extend_from_slice(&bytes),
                 Effect::Stop(_) | Effect::Respond(_) => ended = true,
+                Effect::AskAgain(_) | Effect::Tell(_) => panic!("no policy asks for it"),
             }
         }
         sent.len()

@@ -171,7 +171,8 @@ impl Waits {
                         self.waited.push(self.frames - *left);
                     }
                 }
-                Effect::Stop(_) | Effect::Respond(_) => return true,
+                Effect::Stop(_) | Effect::Respond(_) | Effect::AskAgain(_) => return true,
+                Effect::Tell(_) => {}
             }
         }
         false

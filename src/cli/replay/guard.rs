@@ -197,6 +197,9 @@ impl Run<'_> {
                     self.sent.extend_from_slice(&response.body);
                     self.stopped = true;
                 }
+                // Nobody is there who could answer.
+                Effect::AskAgain(_) => self.session.on_no_response_again(),
+                Effect::Tell(_) => {}
             }
         }
         let waits = self.session.take_progress().holds;
@@ -275,6 +278,8 @@ mod tests {
             action: Action::Forward,
             would: Action::Forward,
             cut: None,
+            outcome_act: None,
+            asked_again: None,
             bytes: thinkgate::record::ByteCounts::default(),
             usage: None,
         };

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     classify::CHANNELS,
     consult::{Asked, Guard, Opinion, Risk},
-    policy::OnFailure,
+    policy::{OnFailure, OutcomeAction},
     record::RemoteFailure,
     rules::{Category, RuleAction},
 };
@@ -228,4 +228,23 @@ fn where_it_enforces_a_failure_ends_the_exchange_or_is_recorded_as_having_let_it
             assert_eq!(unscanned(&report, Channel::Answer), Some(8));
         }
     }
+}
+
+#[test]
+fn thinking_that_it_calls_unsafe_is_hidden_where_policy_says_so() {
+    let mut policy = Policy { mode: Mode::Enforce, ..Policy::default() };
+    policy.outcomes.set(Outcome::LeakyThinking, OutcomeAction::Hide).unwrap();
+    let rules = Arc::new(RuleSet::compile(Vec::new()).unwrap());
+    let consultant = Consultant { action: RuleAction::Block, every_chars: Some(4), ..consultant() };
+    let plan = Plan::new(rules, policy, Settings::default()).with_consultant(consultant);
+    let mut session = start(&Arc::new(plan), "text/event-stream").0;
+    say(&mut session, "reasoning_content", "what");
+    let [(id, _)] = questions(&mut session)[..] else { panic!("one question") };
+    session.on_opinion(some_time(), id, Ok(opinion(Risk::Unsafe, &[])));
+    say(&mut session, "reasoning_content", "ever");
+    say(&mut session, "content", "42");
+    let mut sent = String::new();
+    assert_eq!(drain(&mut session, &mut sent), (false, None));
+    assert_eq!(sent_text(&sent, "reasoning_content"), "what");
+    assert_eq!(sent_text(&sent, "content"), "42");
 }

@@ -1,9 +1,11 @@
 //! The session as a whole: what leaves, when, and how it ends.
 
+mod asking_again;
 mod consulting;
 mod hiding;
 mod hold_back;
 mod waiting;
+mod outcomes;
 mod redaction;
 mod scoring;
 
@@ -57,6 +59,13 @@ rules:
     channels: [thinking]
     any: [{literal: "this is risky"}]
     examples: {match: ["I think this is risky."], pass: ["It is fine."]}
+  - id: test.rationalisation
+    description: the model talks itself over it
+    kind: rationalisation
+    severity: info
+    channels: [thinking]
+    any: [{literal: "but it is only a game"}]
+    examples: {match: ["Well, but it is only a game."], pass: ["It is a game."]}
   - id: test.refusal
     description: refusal
     kind: refusal
@@ -123,6 +132,7 @@ fn drain(session: &mut Session, sent: &mut String) -> (bool, Option<LocalRespons
                 return (true, None);
             }
             Effect::Respond(response) => return (true, Some(response)),
+            Effect::AskAgain(_) | Effect::Tell(_) => panic!("nobody asked for {effect:?}"),
         }
     }
     (false, None)
@@ -306,13 +316,13 @@ fn ends_every_choice_that_is_not_finished() {
 
 #[test]
 fn closes_the_tag_before_the_notice_where_content_is_inside_the_thinking() {
-    let events = [
-        event(&json!({"content": "<think>a thought. "}), None),
-        event(&json!({"content": "forbidden falcon."}), None),
-    ];
-    let run = run(&enforce(), &events);
-    let expected = format!("<think>a thought. </think>{DEFAULT_NOTICE}");
-    assert_eq!(sent_text(&run.sent, "content"), expected);
+    let thought = event(&json!({"content": "<think>a thought. "}), None);
+    // The frame that is dropped may hold the tag.
+    for bad in ["forbidden falcon.", "</think>A forbidden falcon."] {
+        let run = run(&enforce(), &[thought.clone(), event(&json!({"content": bad}), None)]);
+        let expected = format!("<think>a thought. </think>{DEFAULT_NOTICE}");
+        assert_eq!(sent_text(&run.sent, "content"), expected);
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::{
         Batch, Network as _, Readers, Voice,
         tests::{Letters, Shouting, rubric, stages},
     },
-    policy::{ChannelPolicy, OnFailure},
+    policy::{AskAgainWhen, ChannelPolicy, OnFailure, OutcomeAction},
     record::{ByteCounts, ClassifierFailure, HoldReason},
     rules::RuleAction,
 };
@@ -554,4 +554,108 @@ fn a_prompt_that_is_gated_is_answered_by_its_scores() {
     let mut rig = Rig::new(&plan);
     rig.session.on_request(body("calm"));
     assert!(!rig.session.prompt_waits());
+}
+
+fn acting(
+    action: RuleAction,
+    hold: ClassifierHold,
+    outcome: (Outcome, OutcomeAction),
+) -> Arc<Plan> {
+    let mut policy = Policy { mode: Mode::Enforce, ..Policy::default() };
+    policy.outcomes.set(outcome.0, outcome.1).unwrap();
+    let judge = Judge { action, ..judge(hold, OnFailure::Closed) };
+    judged_plan(policy, Settings::default(), judge)
+}
+
+#[test]
+fn thinking_that_is_scored_as_unsafe_is_hidden_from_there_on_and_ends_nothing() {
+    let hide = (Outcome::LeakyThinking, OutcomeAction::Hide);
+    // What the flag needed is out, but where a gate waits: of two chunks the second.
+    for (hold, shown) in [(ClassifierHold::Follow, 24), (ClassifierHold::Gate, 8)] {
+        for action in [RuleAction::Block, RuleAction::Flag] {
+            let mut rig = Rig::new(&acting(action, hold, hide));
+            for _ in 0..4 {
+                rig.say("reasoning_content", LOUD);
+                rig.score();
+            }
+            rig.say("content", "a calm answer to it");
+            rig.score();
+            rig.end();
+            let report = rig.report();
+            assert!(!rig.stopped, "{hold:?} {action:?}");
+            assert_eq!(rig.sent_text("reasoning_content").len(), shown, "{hold:?} {action:?}");
+            assert_eq!(rig.sent_text("content"), "a calm answer to it");
+            assert_eq!(report.choices[0].outcome, Outcome::LeakyThinking);
+            assert_eq!((report.action, report.cut), (Action::HideThinking, None));
+            assert_eq!(report.bytes.released[&Some(Channel::Thinking)], shown as u64);
+        }
+    }
+}
+
+#[test]
+fn an_outcome_blocks_for_scores_that_alone_would_be_flagged() {
+    let block = (Outcome::Unsafe, OutcomeAction::Block);
+    for (hold, shown) in [(ClassifierHold::Follow, 24), (ClassifierHold::Gate, 8)] {
+        let mut rig = Rig::new(&acting(RuleAction::Flag, hold, block));
+        assert!(rig.session.acts_on_scores());
+        for text in [LOUD, LOUD, CALM] {
+            rig.say("content", text);
+            rig.score();
+        }
+        let report = rig.report();
+        assert!(rig.stopped, "{hold:?}");
+        assert_eq!(rig.sent_text("content").len(), shown, "{hold:?}");
+        assert_eq!(report.outcome_act.map(|act| act.outcome), Some(Outcome::Unsafe));
+        // A classifier that fails might have ended it.
+        let mut rig = Rig::new(&acting(RuleAction::Flag, hold, block));
+        rig.say("content", CALM);
+        rig.fail(ClassifierFailure::Error);
+        assert!(rig.stopped);
+        assert_eq!(rig.report().action, Action::FailClosed);
+    }
+}
+
+#[test]
+fn scores_of_an_answer_that_was_left_end_nothing_of_the_next_one() {
+    let mut policy = Policy { mode: Mode::Enforce, ..Policy::default() };
+    policy.ask_again.when = AskAgainWhen::BlockedThinking;
+    let plan =
+        judged_plan(policy, Settings::default(), judge(ClassifierHold::Follow, OnFailure::Closed));
+    let mut rig = Rig::new(&plan);
+    rig.session
+        .on_request(json!({"messages": [{"role": "user", "content": "hi"}]}).to_string().into());
+    rig.say("reasoning_content", LOUD);
+    rig.say("reasoning_content", LOUD);
+    // The end of what was read before the scores came is still to be scored.
+    rig.say("reasoning_content", LOUD);
+    let mut network = Shouting::default();
+    let mut left = None;
+    while let Some(passage) = rig.session.next_passage() {
+        rig.readers.take(&mut Letters, &passage).unwrap();
+        left = Some(passage.voice);
+    }
+    rig.readers.run(&mut network, None, &mut Batch::default()).unwrap();
+    let scores = rig.readers.scores(left.unwrap()).unwrap();
+    rig.session.on_scores(rig.now, CHOICE, scores.clone());
+    while let Some(effect) = rig.session.next_effect() {
+        if let Effect::AskAgain(_) = effect {
+            let head = ResponseHead {
+                status: 200,
+                content_type: Some("text/event-stream".to_owned()),
+                undecodable: false,
+            };
+            assert!(rig.session.on_response_again(&head));
+        }
+    }
+    assert!(rig.session.new_text_due().is_some());
+    // They are told once more, and then fail: it is about another answer.
+    rig.session.on_scores(rig.now, CHOICE, scores);
+    rig.fail(ClassifierFailure::Error);
+    rig.say("content", CALM);
+    assert!(!rig.stopped && rig.sent_text("content") == CALM);
+    for _ in 0..6 {
+        rig.say("content", LOUD);
+        rig.score();
+    }
+    assert!(rig.stopped, "the new answer is scored as well");
 }

@@ -171,6 +171,35 @@ impl Upstream {
         Self { address, state, task }
     }
 
+    /// Answers each request with the next of `scripts`, and what comes after them with the last.
+    pub(crate) async fn start_in_turn(scripts: Vec<Script>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        let scripts = Arc::new(scripts);
+        let task = tokio::spawn(async move {
+            loop {
+                let Ok((mut stream, _)) = listener.accept().await else { return };
+                let (scripts, shared) = (Arc::clone(&scripts), Arc::clone(&shared));
+                tokio::spawn(async move {
+                    stream.set_nodelay(true).expect("a socket");
+                    while let Some(request) = read_request(&mut stream, true).await {
+                        let turn = {
+                            let mut requests = shared.requests.lock().expect("no panic");
+                            requests.push(request);
+                            requests.len().min(scripts.len()) - 1
+                        };
+                        if !play(&mut stream, &scripts[turn], &shared).await {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { address, state, task }
+    }
+
     /// The same behind TLS.
     pub(crate) async fn start_tls(script: Script, acceptor: tokio_rustls::TlsAcceptor) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
