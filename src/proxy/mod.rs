@@ -18,9 +18,11 @@ mod failure;
 mod guarded_body;
 mod handler;
 mod headers;
+mod line_file;
 mod remote;
 mod request;
 mod upstream;
+mod writer;
 
 pub use audit_log::{AuditLog, AuditLogError};
 pub use body::{Activity, Passing, RequestBody, ResponseBody};
