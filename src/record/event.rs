@@ -291,6 +291,30 @@ pub struct ExchangeReport {
     pub usage: Option<String>,
 }
 
+// === impl ExchangeReport ===
+
+impl ExchangeReport {
+    /// Of an exchange under `mode` that nobody has read.
+    #[must_use]
+    pub fn unread(mode: Mode) -> Self {
+        Self {
+            dialect: Dialect::Unknown,
+            mode,
+            model: None,
+            upstream_error: false,
+            choices: Vec::new(),
+            prompt: None,
+            prompt_findings: Vec::new(),
+            verdict: Verdict::Pass,
+            action: Action::Forward,
+            would: Action::Forward,
+            cut: None,
+            bytes: ByteCounts::default(),
+            usage: None,
+        }
+    }
+}
+
 /// What has changed since the last look: for metrics while a stream is open.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {

@@ -263,21 +263,7 @@ mod tests {
 
     #[test]
     fn differs_in_what_it_names() {
-        let report = ExchangeReport {
-            dialect: thinkgate::dialect::Dialect::OpenAiChat,
-            mode: Mode::Shadow,
-            model: None,
-            upstream_error: false,
-            choices: Vec::new(),
-            prompt: None,
-            prompt_findings: Vec::new(),
-            verdict: Verdict::Pass,
-            action: Action::Forward,
-            would: Action::Forward,
-            cut: None,
-            bytes: thinkgate::record::ByteCounts::default(),
-            usage: None,
-        };
+        let report = ExchangeReport::unread(Mode::Shadow);
         let fate = Fate::new(&report, 0, b"abc", &[]);
         assert!(fate.acts_as(&fate) && fate.differences(&fate).is_empty());
         let longer =
