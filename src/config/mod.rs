@@ -4,6 +4,7 @@
 //! other (flags over environment over file), and one pass turns the result into a [`Config`], gathering
 //! every error on its way: a broken configuration is told whole, in one run.
 
+mod capture;
 mod error;
 mod reader;
 mod restart;
@@ -11,6 +12,7 @@ mod rules;
 mod settings;
 mod tree;
 
+pub use capture::Capture;
 pub use error::{ConfigError, ConfigErrors};
 pub use rules::{RuleSource, load_rules};
 pub use settings::{

@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep};
 use super::{decode::Decoder, exchange::Exchange, failure::Failure};
 use crate::{
     record::{
-        UnscannedReason,
+        Truncated, UnscannedReason,
         audit::ExchangeEnd,
         metrics::{AddedDelays, ErrorKind},
     },
@@ -253,15 +253,15 @@ impl GuardedBody {
         let Some(decoder) = &mut self.decoder else {
             if self.way == Way::AsRead {
                 self.exchange.read_along(now, chunk);
-            } else if let Some(session) = self.exchange.session() {
-                session.on_chunk(now.into_std(), chunk.clone());
+            } else {
+                self.exchange.read(now, chunk.clone());
             }
             return self.exchange.follow(now);
         };
-        let Some(session) = self.exchange.session() else { return };
-        let read = decoder.push(chunk, |bytes| session.on_chunk(now.into_std(), bytes));
-        if read.is_err() {
+        let exchange = &mut self.exchange;
+        if decoder.push(chunk, |bytes| exchange.read(now, bytes)).is_err() {
             self.decoder_failed = true;
+            self.exchange.note_truncated(Truncated::Undecodable);
             self.exchange.note_failure(Failure::upstream(ErrorKind::Decode));
         }
         self.exchange.follow(now);
@@ -289,7 +289,9 @@ impl GuardedBody {
 
     /// Ends the client's body normally and cancels the upstream.
     fn stop(&mut self, now: Instant) {
-        self.upstream = None;
+        if self.upstream.take().is_some() {
+            self.exchange.note_truncated(Truncated::Stopped);
+        }
         self.trailers = None;
         self.ending = Some(Ending::Complete);
         self.exchange.end_body(now, BodyEnd::Complete);

@@ -9,6 +9,7 @@
 mod audit_log;
 mod audit_writer;
 mod body;
+mod capture;
 mod closing;
 mod connect;
 mod current;
@@ -26,6 +27,7 @@ mod writer;
 
 pub use audit_log::{AuditLog, AuditLogError};
 pub use body::{Activity, Passing, RequestBody, ResponseBody};
+pub use capture::{CaptureLog, CaptureLogError, RouteCapture};
 pub use connect::TimedConnector;
 pub use current::CurrentProxy;
 pub use guarded_body::{BodyError, GuardedBody};
