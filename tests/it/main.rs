@@ -10,6 +10,8 @@
 
 /// The module order of the library, and what its core may name.
 mod architecture;
+/// Exchanges that are kept with their content.
+mod capture;
 /// The learned detector: its model, its files, what it says.
 mod classifier;
 /// The command: its output, its exit codes, its signals.

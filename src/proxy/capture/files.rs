@@ -45,6 +45,8 @@ pub(super) struct Files {
     limits: FileLimits,
     /// None until something is to be written.
     current: Option<Current>,
+    /// When the last file was begun, by its name: the next one's name comes after it.
+    begun: Timestamp,
     /// When old files were looked for.
     looked: Timestamp,
 }
@@ -63,7 +65,7 @@ impl Files {
     /// Makes the folder where there is none, and a file in it, so that what is wrong is told now.
     pub(super) fn begin(folder: PathBuf, limits: FileLimits, now: Timestamp) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        let mut files = Self { folder, limits, current: None, looked: now };
+        let mut files = Self { folder, limits, current: None, begun: Timestamp::MIN, looked: now };
         files.current_at(now)?;
         Ok(files)
     }
@@ -117,7 +119,12 @@ impl Files {
         }
         match &mut self.current {
             Some(current) => Ok(current),
-            none => Ok(none.insert(Current::begin(&self.folder, now)?)),
+            none => {
+                let after = self.begun.as_millisecond().saturating_add(1);
+                let current = Current::begin(&self.folder, after.max(now.as_millisecond()))?;
+                self.begun = current.begun;
+                Ok(none.insert(current))
+            }
         }
     }
 
@@ -151,10 +158,11 @@ impl Files {
 // === impl Current ===
 
 impl Current {
-    fn begin(folder: &Path, now: Timestamp) -> io::Result<Self> {
+    /// Begins a file whose name tells this time, in milliseconds since 1970, or one soon after.
+    fn begin(folder: &Path, at: i64) -> io::Result<Self> {
         let mut taken = None;
         for later in 0..NAMES {
-            let begun = Timestamp::from_millisecond(now.as_millisecond().saturating_add(later));
+            let begun = Timestamp::from_millisecond(at.saturating_add(later));
             let begun = begun.map_err(io::Error::other)?;
             match LineFile::open(folder.join(name(begun)), Access::Private) {
                 Ok(file) => return Ok(Self { file, begun, bytes: 0 }),

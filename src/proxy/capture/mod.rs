@@ -137,14 +137,11 @@ impl RouteCapture {
         }))
     }
 
-    /// Whether the exchange with this id is captured: by the id's random part, of which 53 bits are looked at.
+    /// Whether the exchange with this id is captured: by the id's last bytes, which are random where those before them
+    /// count.
     fn chooses(&self, id: &Uuid) -> bool {
-        const BITS: u32 = 53;
-        let (_, low) = id.as_u64_pair();
-        // Both are exact in a double.
-        #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-        let place = (low & ((1 << BITS) - 1)) as f64 / (1_u64 << BITS) as f64;
-        place < self.sample
+        let [.., a, b, c, d] = *id.as_bytes();
+        f64::from(u32::from_be_bytes([a, b, c, d])) < self.sample * 2_f64.powi(32)
     }
 }
 

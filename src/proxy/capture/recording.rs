@@ -134,7 +134,7 @@ impl Recording {
 
     /// Hands the exchange over to be written. `status` is the client's.
     pub(in crate::proxy) fn finish(
-        mut self: Box<Self>,
+        mut self,
         id: String,
         at: String,
         status: u16,
