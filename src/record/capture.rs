@@ -90,7 +90,7 @@ pub enum CaptureOutcome {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CaptureError {
     /// It is not JSON, or not of a capture's shape.
-    #[error("{class:?} error at column {column}")]
+    #[error("is no capture: {class:?} error at column {column}")]
     Json {
         /// What kind of error.
         class: serde_json::error::Category,
