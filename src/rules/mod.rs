@@ -191,6 +191,15 @@ impl Category {
         Self::Secrets,
     ];
 
+    /// Ways of attack, rather than kinds of harm.
+    pub const ATTACKS: [Self; 2] = [Self::Jailbreak, Self::PromptInjection];
+
+    /// Whether it is a way of attack.
+    #[must_use]
+    pub fn is_attack(self) -> bool {
+        Self::ATTACKS.contains(&self)
+    }
+
     /// The category's name in packs, configuration, metrics and records.
     #[must_use]
     pub const fn name(self) -> &'static str {

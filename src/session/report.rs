@@ -19,8 +19,7 @@ use crate::{
 
 use super::{
     choice::Choice,
-    consulting::REMOTE,
-    judgement::{Judged, Judgement},
+    judgement::{Judged, Judgement, begin},
     machine::{Keep, Session},
     plan::{Label, Plan},
     scoring::Opinion,
@@ -96,11 +95,7 @@ fn would(session: &Session, verdict: Verdict) -> Action {
 /// No byte of a rule's match is sent; what a model is sure of has been.
 fn cut(prompt_findings: &[Finding], choices: &[ChoiceReport]) -> Option<Cut> {
     let blocks = |finding: &&Finding| finding.verdict == Verdict::Block;
-    let at = |finding: &Finding| match finding.detector {
-        CLASSIFIER | REMOTE => finding.end_char,
-        _ => finding.start_char,
-    };
-    if let Some(first) = prompt_findings.iter().filter(blocks).map(at).min() {
+    if let Some(first) = prompt_findings.iter().filter(blocks).map(begin).min() {
         return Some(Cut { choice: None, channel: Channel::Prompt, char: first, seen_chars: 0 });
     }
     let cuts = choices.iter().flat_map(|choice| {
@@ -110,7 +105,7 @@ fn cut(prompt_findings: &[Finding], choices: &[ChoiceReport]) -> Option<Cut> {
                 Channel::Answer | Channel::Refusal => choice.thinking.chars,
                 Channel::ToolCall => choice.thinking.chars + choice.answer.chars,
             };
-            let char = at(finding);
+            let char = begin(finding);
             let choice = Some(choice.index);
             Cut { choice, channel: finding.channel, char, seen_chars: before + char }
         })
@@ -135,7 +130,7 @@ fn choice_report(
             .map(|text| &text.read)
             .filter(|text| text.label.channel() == channel)
             .collect();
-        let begin = findings.len();
+        let first = findings.len();
         let (mut bytes, mut chars) = (0, 0);
         for text in &texts {
             if text.repeat {
@@ -152,7 +147,7 @@ fn choice_report(
         findings.extend(opinions(session, voice, channel));
         let seen = Seen {
             texts: &texts,
-            findings: findings.get(begin..).unwrap_or_default(),
+            findings: findings.get(first..).unwrap_or_default(),
             opinion: scoring.and_then(|scoring| scoring.opinion(voice, channel)),
         };
         channel_report(channel, &seen, session.keep)
