@@ -340,3 +340,44 @@ async fn a_folder_that_cannot_be_written_is_told_before_anything_is_bound() {
         "{told}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn captures_are_scanned_and_exported_also_packed() {
+    let folder = Folder::new();
+    let deltas = [
+        json!({"reasoning_content": "Which one do they mean?"}),
+        json!({"content": "The falcon."}),
+    ];
+    exchange(&folder.keys(""), "Which bird?", &deltas).await;
+    let packed = folder.path().join("captures.jsonl.gz");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut gzip, folder.text().as_bytes()).unwrap();
+    fs::write(&packed, gzip.finish().unwrap()).unwrap();
+    let id = &folder.audit_lines()[0]["id"];
+    let told = |arguments: &[&str], file: &str| -> Value {
+        let output = thinkgate().args(arguments).arg(file).output().unwrap();
+        let line = String::from_utf8(output.stdout).unwrap();
+        serde_json::from_str(&line)
+            .unwrap_or_else(|_| panic!("{line}{}", String::from_utf8_lossy(&output.stderr)))
+    };
+    for file in [&folder.files()[0], packed.to_str().unwrap()] {
+        let scanned = told(&["scan", "--text"], file);
+        assert_eq!((&scanned["id"], &scanned["dialect"]), (id, &json!("openai_chat")));
+        let choice = &scanned["choices"][0];
+        assert_eq!(choice["outcome"], "unsafe");
+        assert_eq!(choice["prompt"]["text"], "Which bird?");
+        assert_eq!(choice["thinking"]["text"], "Which one do they mean?");
+        let exported = told(&["export", "--outcome", "unsafe"], file);
+        assert_eq!(
+            exported["messages"],
+            json!([
+                {"role": "user", "content": "Which bird?"},
+                {"role": "assistant", "content": "<think>\nWhich one do they mean?\n</think>\n\nThe falcon."},
+            ])
+        );
+        let provenance = &exported["provenance"];
+        assert_eq!((&provenance["id"], &provenance["line"]), (id, &json!(1)));
+        let detectors = provenance["detectors"].as_str().unwrap();
+        assert!(detectors.contains("1 rules and policy") && detectors.ends_with("classifier none"));
+    }
+}

@@ -125,7 +125,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     match written.and_then(|()| export.out.flush()) {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
-        Err(error) if error.get_ref().is_some_and(|cause| cause.is::<ConfigErrors>()) => {
+        Err(error) if matches!(error.get_ref(), Some(cause) if cause.is::<ConfigErrors>()) => {
             super::complain(&error);
             return Ok(ExitCode::from(super::USAGE));
         }

@@ -177,7 +177,9 @@ fn stalled(room: usize, memory: usize) -> (Arc<CaptureLog>, std::sync::mpsc::Rec
         while let super::super::writer::Came::Item(recorded) = queue.next(None) {
             waiting.push(recorded);
         }
-        waiting.into_iter().for_each(|recorded| drop(wrote.send(recorded.capture)));
+        for recorded in waiting {
+            drop(wrote.send(recorded.capture));
+        }
     });
     let log = CaptureLog {
         writer: writer.unwrap(),
@@ -194,17 +196,17 @@ fn route(log: &Arc<CaptureLog>, settings: &str) -> Arc<RouteCapture> {
 }
 
 /// An exchange of so many chunks of a hundred bytes.
-fn exchange(route: &Arc<RouteCapture>, chunks: u64) -> Box<Recording> {
+fn exchange(route: &Arc<RouteCapture>, chunks: u64) -> Recording {
     let mut recording = route.begin(&Uuid::now_v7(), "/v1/chat/completions").unwrap();
     recording.request(b"{}");
     recording.head(&ResponseHead { status: 200, content_type: None, undecodable: false });
     for number in 0..chunks {
         recording.chunk(std::time::Duration::from_millis(number), &[b'x'; 100]);
     }
-    recording
+    *recording
 }
 
-fn finish(recording: Box<Recording>) {
+fn finish(recording: Recording) {
     recording.finish("id".to_owned(), "at".to_owned(), 200, ExchangeEnd::Complete);
 }
 
@@ -221,7 +223,7 @@ fn a_long_exchange_is_kept_as_far_as_it_may_be() {
     finish(exchange(&route, 300));
     let mut long_request = route.begin(&Uuid::now_v7(), "/").unwrap();
     long_request.request(&[b' '; 1001]);
-    finish(long_request);
+    finish(*long_request);
     drop(route);
     Arc::into_inner(log).unwrap().close();
     let written: Vec<Capture> = written.iter().collect();
