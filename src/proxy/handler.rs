@@ -32,7 +32,7 @@ use crate::{
     dialect::Endpoint,
     policy::Mode,
     record::{
-        UnscannedReason,
+        Truncated, UnscannedReason,
         audit::ExchangeEnd,
         metrics::{ErrorKind, ErrorSource, Metrics},
     },
@@ -349,6 +349,7 @@ fn upstream_request(
 }
 
 fn finish_here(mut exchange: Exchange, local: LocalResponse) -> Response<ResponseBody> {
+    exchange.note_truncated(Truncated::Stopped);
     exchange.set_status(local.status);
     exchange.finish(ExchangeEnd::Complete);
     local_response(local)

@@ -43,7 +43,7 @@ pub(super) struct Lost {
     cause: io::Error,
 }
 
-/// Says once that lines are lost, and once that they are written again.
+/// Says once that a disk fails, and once that it does not any more.
 #[derive(Debug)]
 pub(super) struct Losses {
     /// The log's code for the first loss.

@@ -133,7 +133,7 @@ async fn a_replay_under_the_same_policy_does_what_was_done() {
         let captures = folder.captures();
         let truncated = |at: usize| captures[at]["truncated"].as_str();
         let stopped = (mode == "enforce").then_some("stopped");
-        assert_eq!((truncated(0), truncated(1), truncated(2)), (stopped, None, None));
+        assert_eq!((truncated(0), truncated(1), truncated(2)), (stopped, None, stopped));
         assert_eq!(audited[0]["outcome"], Value::Null);
     }
 }

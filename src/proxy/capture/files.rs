@@ -13,7 +13,7 @@ use std::{
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
-use super::super::line_file::{Access, LineFile, Lines, Lost};
+use super::super::line_file::{Access, LineFile, Lines, Losses, Lost};
 
 /// How files are named: by the time of their beginning (UTC).
 const NAME: &str = "captures-%Y%m%dT%H%M%S.%3fZ.jsonl";
@@ -49,6 +49,8 @@ pub(super) struct Files {
     begun: Timestamp,
     /// When old files were looked for.
     looked: Timestamp,
+    /// Files that could not be removed.
+    left: Losses,
 }
 
 /// The file that is written.
@@ -65,7 +67,9 @@ impl Files {
     /// Makes the folder where there is none, and a file in it, so that what is wrong is told now.
     pub(super) fn begin(folder: PathBuf, limits: FileLimits, now: Timestamp) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        let mut files = Self { folder, limits, current: None, begun: Timestamp::MIN, looked: now };
+        let left = Losses::told_as("capture_remove_failed", "capture_removed_again");
+        let mut files =
+            Self { folder, limits, current: None, begun: Timestamp::MIN, looked: now, left };
         files.current_at(now)?;
         Ok(files)
     }
@@ -129,10 +133,9 @@ impl Files {
     }
 
     /// Removes what is older than the retention, and the oldest beyond so many.
-    fn remove_old(&self, now: Timestamp, room: usize) {
-        if let Err(error) = self.try_to_remove_old(now, room) {
-            tracing::error!(code = "capture_remove_failed", os_error = error.raw_os_error());
-        }
+    fn remove_old(&mut self, now: Timestamp, room: usize) {
+        let removed = self.try_to_remove_old(now, room);
+        self.left.note(removed.map_err(Lost::one));
     }
 
     fn try_to_remove_old(&self, now: Timestamp, room: usize) -> io::Result<()> {
@@ -179,9 +182,10 @@ fn name(begun: Timestamp) -> String {
     begun.strftime(NAME).to_string()
 }
 
-/// When a file was begun, if it is one of ours.
+/// When a file was begun, if it is one of ours, packed or not.
 fn begun(path: &Path) -> Option<Timestamp> {
     let name = path.file_name()?.to_str()?;
+    let name = name.strip_suffix(".gz").unwrap_or(name);
     let begun = DateTime::strptime(NAME, name).ok()?;
     Some(begun.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
@@ -253,7 +257,10 @@ mod tests {
         files.look_after(at("11:00:00.4"));
         assert_eq!(contents(&files).len(), 2);
         files.look_after(at("11:02:00"));
-        assert_eq!(contents(&files)[0].1, "2\n");
+        let left = contents(&files);
+        assert_eq!((left.len(), left[0].1.as_str()), (1, "2\n"));
+        let packed = format!("{}.gz", left[0].0);
+        fs::rename(files.folder.join(&left[0].0), files.folder.join(packed)).unwrap();
         // Nobody writes any more, and all the same it goes.
         files.look_after(at("11:10:00"));
         assert_eq!(contents(&files), []);

@@ -191,7 +191,7 @@ impl Recording {
         } else {
             room
         };
-        if !self.reservation.grow_to(wanted + places) {
+        if !self.reservation.grow_to(wanted + places + self.path.len()) {
             // Its memory serves others.
             self.dropped = true;
             self.bytes = Vec::new();
