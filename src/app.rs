@@ -12,8 +12,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::{Audit, Config, ConfigErrors, Route, RuleSource, load_rules},
     proxy::{
-        AuditLog, AuditLogError, CurrentProxy, Proxy, Remote, RemoteError, RouteState,
-        UpstreamClient, UpstreamTlsError, client,
+        AuditLog, AuditLogError, CaptureLog, CaptureLogError, CurrentProxy, Proxy, Remote,
+        RemoteError, RouteCapture, RouteState, UpstreamClient, UpstreamTlsError, client,
     },
     record::{audit::TEXT_BYTES, metrics::Metrics},
     rules::RuleSet,
@@ -57,6 +57,9 @@ pub enum StartError {
     /// The audit log cannot be written; nothing was bound.
     #[error(transparent)]
     Audit(#[from] AuditLogError),
+    /// Nothing can be captured; nothing was bound.
+    #[error(transparent)]
+    Capture(#[from] CaptureLogError),
     /// A listener cannot be bound.
     #[error("cannot listen on {address}: {cause}")]
     Bind {
@@ -110,6 +113,7 @@ impl StartError {
             Self::Config(_)
             | Self::UpstreamTls(_)
             | Self::Audit(_)
+            | Self::Capture(_)
             | Self::Remote(_)
             | Self::Classifier(ScorersError::Config(_) | ScorersError::Model(_)) => true,
             Self::Classifier(ScorersError::Thread(_))
@@ -144,11 +148,14 @@ impl App {
         let upstream_tasks = TaskTracker::new();
         let client = upstream_client(&config, &upstream_tasks)?;
         let audit = AuditLog::open(&config.audit, Arc::clone(&metrics))?.map(Arc::new);
+        let captures = config.capture.as_ref();
+        let captures = captures.map(|capture| CaptureLog::open(capture, Arc::clone(&metrics)));
         let scorers = start_scorers(&config, &metrics).await?;
         let closing = TaskTracker::new();
         let shared = Shared {
             client,
             audit,
+            captures: captures.transpose()?.map(Arc::new),
             metrics: Arc::clone(&metrics),
             scorers: scorers.clone(),
             closing: closing.clone(),
@@ -274,7 +281,8 @@ impl App {
     }
 
     /// Reads the configuration again, compiles its rules, and gives both to new exchanges; open ones keep theirs.
-    /// Where anything is broken, everything stays as it is. The audit file is opened again in any case.
+    /// Where anything is broken, everything stays as it is. The audit file is opened again, and another file begun for
+    /// captures, in any case.
     ///
     /// Reading and compiling happen off the runtime's threads. What needs a restart is told and stays as it is.
     pub async fn reload<R>(&self, read: R) -> Result<Reloaded, StartError>
@@ -285,6 +293,9 @@ impl App {
         let upstream_tasks = self.upstream_tasks.clone();
         if let Some(audit) = &current.now().audit {
             audit.reopen();
+        }
+        if let Some(captures) = &current.now().captures {
+            captures.begin_another_file();
         }
         let work = move || reload(&current, &running, &upstream_tasks, read()?);
         let task = self.admin_tasks.spawn_blocking(work);
@@ -323,8 +334,8 @@ impl App {
         let Some(proxy) = Arc::into_inner(self.proxy).and_then(CurrentProxy::into_proxy) else {
             return;
         };
-        let Proxy { client, audit, scorers, .. } = proxy;
-        drop(client);
+        let Proxy { client, audit, captures, scorers, routes, default_route, .. } = proxy;
+        drop((client, routes, default_route));
         if let Some(scorers) = scorers
             && tokio::task::spawn_blocking(move || scorers.close()).await.is_err()
         {
@@ -339,6 +350,11 @@ impl App {
             && tokio::task::spawn_blocking(move || audit.close()).await.is_err()
         {
             tracing::error!(code = "audit_writer_panicked");
+        }
+        if let Some(captures) = captures.and_then(Arc::into_inner)
+            && tokio::task::spawn_blocking(move || captures.close()).await.is_err()
+        {
+            tracing::error!(code = "captures_writer_panicked");
         }
     }
 }
@@ -361,6 +377,7 @@ fn reload(
     let shared = Shared {
         client,
         audit: old.audit.clone(),
+        captures: old.captures.clone(),
         metrics: Arc::clone(&old.metrics),
         scorers: old.scorers.clone(),
         closing: old.closing.clone(),
@@ -373,6 +390,7 @@ fn reload(
 struct Shared {
     client: UpstreamClient,
     audit: Option<Arc<AuditLog>>,
+    captures: Option<Arc<CaptureLog>>,
     metrics: Arc<Metrics>,
     scorers: Option<Arc<Scorers>>,
     closing: TaskTracker,
@@ -411,6 +429,23 @@ fn tell_of_second(second: &Model) {
     }
 }
 
+/// Says that content is written: nobody should find out later.
+fn tell_of_captures(config: &Config) {
+    let Some(capture) = &config.capture else { return };
+    let routes =
+        if capture.routes.is_empty() { "all".to_owned() } else { capture.routes.join(", ") };
+    let mask: Vec<&str> = capture.mask.iter().map(|category| category.name()).collect();
+    tracing::warn!(
+        code = "capture_writes_content",
+        folder = %capture.folder.display(),
+        routes,
+        sample = capture.sample,
+        mask = mask.join(", "),
+        retention_s = capture.retention.as_secs(),
+        "prompts, thinking and answers are written to disk"
+    );
+}
+
 fn proxy(config: &Config, rules: &Arc<RuleSet>, shared: Shared) -> Result<Proxy, RemoteError> {
     let remote = config.remote.as_ref().map(|remote| {
         let (client, metrics) = (shared.client.clone(), Arc::clone(&shared.metrics));
@@ -430,8 +465,11 @@ fn proxy(config: &Config, rules: &Arc<RuleSet>, shared: Shared) -> Result<Proxy,
             None => plan,
         };
         shared.metrics.route_begins(&route.name, plan.policy().mode);
-        Arc::new(RouteState { route: route.clone(), plan: Arc::new(plan) })
+        let captures = shared.captures.as_ref();
+        let capture = captures.and_then(|log| RouteCapture::of(config, route, rules, log));
+        Arc::new(RouteState { route: route.clone(), plan: Arc::new(plan), capture })
     };
+    tell_of_captures(config);
     Ok(Proxy {
         routes: config.routes.iter().map(state).collect(),
         default_route: state(&config.default_route),
@@ -441,6 +479,7 @@ fn proxy(config: &Config, rules: &Arc<RuleSet>, shared: Shared) -> Result<Proxy,
         hold_deadline: config.hold.deadline,
         metrics: shared.metrics,
         audit: shared.audit,
+        captures: shared.captures,
         scorers: shared.scorers,
         remote: remote.transpose()?,
         closing: shared.closing,

@@ -14,7 +14,7 @@
 //! | [`consult`] | a text and the prompt beside it | what a guard model elsewhere is asked, and what its reply says |
 //! | [`trace`] | what an exchange showed | its outcome: thinking and answer judged together |
 //! | [`policy`] | findings | verdicts, and the action that the mode allows |
-//! | [`record`] | events | metrics, audit lines |
+//! | [`record`] | events | metrics, audit lines, captures |
 //! | [`session`] | bytes and the time | effects: forward, stop, record (the core's one interface) |
 //! | [`config`] | flags, environment, file | a checked configuration |
 //! | [`scorer`] | text that sessions hand out | its scores, from threads that run the model |

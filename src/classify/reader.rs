@@ -10,7 +10,7 @@ use super::{
     scores::Part,
     second::{Due, Judged, Second},
     spoken::{Spoken, Token},
-    window::Tail,
+    window::{Tail, settle},
 };
 use crate::channel::Channel;
 
@@ -84,7 +84,7 @@ impl Reader {
         channel: Channel,
     ) -> Result<(), ClassifyError> {
         if let Some(channel) = self.spoken.decide(tokeniser, channel)? {
-            self.settle(channel);
+            settle(channel, &mut self.parts, &mut self.tails);
         }
         self.skip_unread();
         Ok(())
@@ -93,7 +93,7 @@ impl Reader {
     /// Takes note that no more text comes.
     pub fn end(&mut self, tokeniser: &mut impl Tokenise) -> Result<(), ClassifyError> {
         if let Some(channel) = self.spoken.end(tokeniser)? {
-            self.settle(channel);
+            settle(channel, &mut self.parts, &mut self.tails);
         }
         self.skip_unread();
         self.end_stretch();
@@ -287,18 +287,6 @@ impl Reader {
         };
         let second_end = self.second.as_mut().map(|second| second.prompt_end());
         Ground { state: self.state.clone(), end, second_end: second_end.unwrap_or_default() }
-    }
-
-    /// What was scored as both is only one.
-    fn settle(&mut self, channel: Channel) {
-        let [_, thinking, answer] = &mut self.parts;
-        let [_, thinking_tail, answer_tail] = &mut self.tails;
-        if channel == Channel::Thinking {
-            *thinking_tail = std::mem::take(answer_tail);
-            *answer = None;
-        } else {
-            *thinking = None;
-        }
     }
 
     /// Passes over the text of channels that the model does not read.

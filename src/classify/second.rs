@@ -17,7 +17,7 @@ use super::{
     scores::Part,
     spoken::{Spoken, Token},
     stages::SecondStage,
-    window::{Tail, Window},
+    window::{Tail, Window, settle},
 };
 use crate::{channel::Channel, text::offsets::Origin};
 
@@ -312,16 +312,7 @@ impl Second {
 
     /// What was asked about as both is only one.
     fn settle(&mut self, channel: Channel) {
-        let [_, thinking, answer] = &mut self.asked;
-        let [_, thinking_tail, answer_tail] = &mut self.tails;
-        let other = if channel == Channel::Thinking {
-            *thinking_tail = std::mem::take(answer_tail);
-            *answer = Asked::default();
-            2
-        } else {
-            *thinking = Asked::default();
-            1
-        };
+        let other = settle(channel, &mut self.asked, &mut self.tails);
         self.due.retain(|due| due.about.channel != other);
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use super::{CHANNELS, spoken::Spelling};
+use crate::channel::Channel;
 
 /// A token with the number of the text it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,25 @@ pub struct WindowShape {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tail {
     ids: VecDeque<u32>,
+}
+
+/// Undecided text has turned out to be of `channel`: what was `seen` of it as of the other, and the tail there, were
+/// nobody's. Gives back the other's number.
+pub(super) fn settle<T: Default>(
+    channel: Channel,
+    seen: &mut [T; CHANNELS.len()],
+    tails: &mut [Tail; CHANNELS.len()],
+) -> usize {
+    let [_, thinking, answer] = seen;
+    let [_, thinking_tail, answer_tail] = tails;
+    if channel == Channel::Thinking {
+        *thinking_tail = std::mem::take(answer_tail);
+        *answer = T::default();
+        2
+    } else {
+        *thinking = T::default();
+        1
+    }
 }
 
 // === impl WindowShape ===

@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use thinkgate::{
     config::{Config, load_rules},
+    proxy::Remote,
     scorer::Models,
 };
 
@@ -34,6 +35,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             }
             if let Err(errors) = Models::configured(&config.classifier) {
                 tell(&errors);
+            }
+            if let Some(Err(error)) = config.remote.as_ref().map(Remote::check) {
+                tell(&error);
             }
         }
     }

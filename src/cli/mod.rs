@@ -5,10 +5,12 @@ mod demo;
 mod eval;
 mod export;
 mod plan;
+mod reading;
 mod replay;
 mod rules;
 mod scan;
 mod serve;
+mod traces;
 
 use std::{
     fs,

@@ -1,31 +1,29 @@
-//! `thinkgate scan`: recorded bodies and traces, read by the same session machine as live traffic.
+//! `thinkgate scan`: recorded bodies, traces and captures, read by the same session machine as live traffic.
 //!
 //! One JSON object a line, in the order of the inputs. Nothing is carried out: the mode is shadow, and every input
 //! is read to its end.
 
 use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, BufWriter, Read, Write},
+    io::{self, BufRead, BufWriter, Write},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
-    time::Instant,
 };
 
 use anyhow::Context;
-use bytes::Bytes;
 use clap::ValueEnum;
 use serde::Serialize;
 use thinkgate::{
-    classify::Readers,
     dialect::Dialect,
     policy::Verdict,
     record::{ChannelReport, ChoiceReport, ExchangeReport},
-    scorer::LocalScorer,
-    session::{BodyEnd, Identity, Keep, Plan, ResponseHead, Session},
+    session::Keep,
 };
 
-use super::plan::{self, Detectors};
+use super::{
+    plan::{self, Detectors},
+    reading::Reading,
+    traces::{self, Entry, Lines},
+};
 
 /// Some input could not be read.
 const UNREADABLE: u8 = 2;
@@ -33,13 +31,11 @@ const UNREADABLE: u8 = 2;
 /// Some verdict is not `pass`.
 const FLAGGED: u8 = 1;
 
-/// Bytes of one line of traces that are kept.
-const MAX_LINE_BYTES: u64 = 32 << 20;
-
 /// What `scan` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Recorded bodies (`.sse` `.ndjson` `.json`), traces (`.jsonl`), or - for traces from standard input
+    /// Recorded bodies (`.sse` `.ndjson` `.json`), traces and captures (`.jsonl`), all of them also with `.gz`, or - for
+    /// lines from standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// How the findings are written
@@ -75,19 +71,6 @@ struct Line<'r> {
     choices: &'r [ChoiceReport],
 }
 
-/// A trace as `.jsonl` gives it; other keys (labels, sources) are not looked at.
-#[derive(serde::Deserialize)]
-struct Trace {
-    #[serde(default)]
-    id: Option<serde_json::Value>,
-    #[serde(default)]
-    prompt: Option<String>,
-    #[serde(default)]
-    thinking: Option<String>,
-    #[serde(default)]
-    answer: Option<String>,
-}
-
 /// Scans every file.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let loaded = plan::load_detectors(&arguments.detectors)
@@ -100,9 +83,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
     };
     let mut scan = Scan {
-        plan,
-        scorer,
-        keep: Keep { text: Some(usize::MAX), trajectory: arguments.trajectory },
+        reading: Reading::new(
+            plan,
+            scorer,
+            Keep { text: Some(usize::MAX), trajectory: arguments.trajectory },
+        ),
         show_text: arguments.text,
         format: arguments.format,
         out: BufWriter::new(io::stdout().lock()),
@@ -121,9 +106,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 struct Scan<W> {
-    plan: Arc<Plan>,
-    scorer: Option<LocalScorer>,
-    keep: Keep,
+    reading: Reading,
     show_text: bool,
     format: Format,
     out: W,
@@ -137,106 +120,38 @@ impl<W: Write> Scan<W> {
     fn file(&mut self, path: &Path) -> io::Result<()> {
         let name = path.display().to_string();
         if name == "-" {
-            return self.traces(io::stdin().lock());
+            return self.lines(io::stdin().lock());
         }
-        let file = match File::open(path) {
+        let file = match traces::open(path) {
             Ok(file) => file,
             Err(error) => return self.complain(&name, &format!("cannot be opened: {error}")),
         };
-        match path.extension().and_then(|end| end.to_str()) {
-            Some("jsonl") => self.traces(BufReader::new(file)),
-            Some("sse" | "ndjson" | "json") => self.body(&name, file),
+        match traces::ending(path) {
+            Some("jsonl") => self.lines(file),
+            Some("sse" | "ndjson" | "json") => match self.reading.body(file) {
+                Ok(report) => self.tell(&name, report),
+                Err(error) => self.complain(&name, &format!("cannot be read: {error}")),
+            },
             _ => self.complain(&name, "is none of .sse .ndjson .json .jsonl"),
         }
     }
 
-    fn body(&mut self, name: &str, mut file: File) -> io::Result<()> {
-        let (mut session, mut readers) = self.session();
-        session.on_response(&ResponseHead { status: 200, content_type: None, undecodable: false });
-        let now = now();
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(length) => {
-                    let chunk = buffer.get(..length).unwrap_or_default();
-                    session.on_chunk(now, Bytes::copy_from_slice(chunk));
-                    self.score(&mut session, &mut readers);
+    fn lines(&mut self, lines: impl BufRead) -> io::Result<()> {
+        for (number, line) in Lines::of(lines) {
+            let place = format!("line:{number}");
+            match line.and_then(|line| Entry::of_line(&line)) {
+                Ok(Entry::Trace(trace)) => {
+                    let report = self.reading.trace(&trace);
+                    self.tell(&trace.id(&place), report)?;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return self.complain(name, &format!("cannot be read: {error}")),
-            }
-        }
-        session.on_end(now, BodyEnd::Complete);
-        self.score(&mut session, &mut readers);
-        let report = session.report();
-        self.tell(name, report)
-    }
-
-    fn traces(&mut self, mut lines: impl BufRead) -> io::Result<()> {
-        let mut line = Vec::new();
-        for number in 1_u64.. {
-            line.clear();
-            let name = format!("line:{number}");
-            match lines.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line) {
-                Ok(0) => break,
-                Ok(length) if length as u64 == MAX_LINE_BYTES && line.last() != Some(&b'\n') => {
-                    self.complain(&name, &format!("is longer than {MAX_LINE_BYTES} bytes"))?;
-                    break;
+                Ok(Entry::Capture(capture)) => {
+                    let report = self.reading.capture(&capture);
+                    self.tell(&capture.id, report)?;
                 }
-                Ok(_) => self.trace(&name, line.trim_ascii())?,
-                Err(error) => {
-                    self.complain(&name, &format!("cannot be read: {error}"))?;
-                    break;
-                }
+                Err(reason) => self.complain(&place, &reason)?,
             }
         }
         Ok(())
-    }
-
-    fn trace(&mut self, name: &str, line: &[u8]) -> io::Result<()> {
-        if line.is_empty() {
-            return Ok(());
-        }
-        let trace: Trace = match serde_json::from_slice(line) {
-            Ok(trace) => trace,
-            // The error's own text may show content of the line.
-            Err(error) => {
-                let at = error.column();
-                return self.complain(
-                    name,
-                    &format!("is no trace: {:?} error at column {at}", error.classify()),
-                );
-            }
-        };
-        let id = match trace.id {
-            None | Some(serde_json::Value::Null) => name.to_owned(),
-            Some(serde_json::Value::String(id)) => id,
-            Some(other) => other.to_string(),
-        };
-        let (mut session, mut readers) = self.session();
-        session.on_trace(
-            trace.prompt.as_deref(),
-            trace.thinking.as_deref(),
-            trace.answer.as_deref(),
-        );
-        self.score(&mut session, &mut readers);
-        let report = session.report();
-        self.tell(&id, report)
-    }
-
-    /// A session, and the classifier's state beside it.
-    fn session(&self) -> (Session, Option<Readers>) {
-        let plan = Arc::clone(&self.plan);
-        let session = Session::new(plan, None, Identity::default()).keeping(self.keep);
-        let readers = self.scorer.as_ref().map(|scorer| scorer.readers(self.keep.trajectory));
-        (session, readers)
-    }
-
-    fn score(&mut self, session: &mut Session, readers: &mut Option<Readers>) {
-        if let (Some(scorer), Some(readers)) = (&mut self.scorer, readers) {
-            scorer.follow(readers, session, now());
-        }
     }
 
     fn tell(&mut self, id: &str, mut report: ExchangeReport) -> io::Result<()> {
@@ -315,9 +230,4 @@ fn forget_texts(choice: &mut ChoiceReport) {
     for channel in channels.into_iter().chain(&mut choice.prompt) {
         channel.text = None;
     }
-}
-
-/// Nothing waits for a deadline here: any time will do.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

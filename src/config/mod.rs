@@ -5,6 +5,7 @@
 //! every error on its way: a broken configuration is told whole, in one run.
 
 mod acting;
+mod capture;
 mod error;
 mod reader;
 mod restart;
@@ -12,6 +13,7 @@ mod rules;
 mod settings;
 mod tree;
 
+pub use capture::Capture;
 pub use error::{ConfigError, ConfigErrors};
 pub use rules::{RuleSource, load_rules};
 pub use settings::{

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -203,6 +204,19 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
 /// A whole number.
 pub(super) fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "expected a whole number".to_owned())
+}
+
+/// A whole number that is not 0.
+pub(super) fn some(text: &str) -> Result<usize, String> {
+    match count(text) {
+        Ok(number) if number > 0 => Ok(number),
+        Ok(_) | Err(_) => Err("expected a whole number from 1".to_owned()),
+    }
+}
+
+/// A file or a folder.
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("expected a path".to_owned()) } else { Ok(PathBuf::from(text)) }
 }
 
 /// A number of bytes, with or without a unit.

@@ -6,6 +6,12 @@ impl Config {
     /// The keys with which `new` differs from this running configuration, and that only a restart can change.
     #[must_use]
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
+        let captures = match (&self.capture, &new.capture) {
+            (Some(own), Some(new)) => own.same_files(new).into(),
+            (None, Some(_)) => vec![("capture.folder", false)],
+            (Some(_) | None, None) => Vec::new(),
+        };
+        let captures = captures.into_iter().map(|(key, same)| (key, !same));
         let differs = [
             ("listen", self.listen != new.listen),
             ("admin_listen", self.admin_listen != new.admin_listen),
@@ -32,7 +38,11 @@ impl Config {
             ),
             ("timeouts.drain", self.timeouts.drain != new.timeouts.drain),
         ];
-        differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+        differs
+            .into_iter()
+            .chain(captures)
+            .filter_map(|(key, differs)| differs.then_some(key))
+            .collect()
     }
 
     /// This running configuration with everything of `new` that needs no restart.
@@ -44,6 +54,8 @@ impl Config {
             listen: self.listen,
             admin_listen: self.admin_listen,
             audit,
+            // Without the section nothing more is captured.
+            capture: self.capture.as_ref().zip(new.capture).map(|(own, new)| own.renewed(new)),
             classifier: self.classifier.clone(),
             connections: self.connections,
             timeouts: Timeouts {

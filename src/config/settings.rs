@@ -12,8 +12,9 @@ use serde::Deserialize;
 
 use super::{
     acting::{read_ask_again, read_outcomes},
+    capture::{self, Capture},
     error::{ConfigError, ConfigErrors},
-    reader::{Findings, Section, boolean, count, duration, named, size, text},
+    reader::{Findings, Section, boolean, count, duration, named, path, size, some, text},
     rules::RuleSource,
     tree::{Node, Origin, Value},
 };
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// The name of the route that holds where no other matches.
-const DEFAULT_ROUTE: &str = "default";
+pub(super) const DEFAULT_ROUTE: &str = "default";
 
 /// Everything that an operator decides, checked.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct Config {
     pub rules: Vec<RuleSource>,
     /// The audit log.
     pub audit: Audit,
+    /// Exchanges that are written with their content, if any are.
+    pub capture: Option<Capture>,
     /// The classifier.
     pub classifier: Classifier,
     /// The guard model elsewhere that is asked, if there is one.
@@ -313,6 +316,7 @@ fn read(mut root: Section, findings: &mut Findings, need: NeedUpstream) -> Confi
             .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090))),
         rules: read_rules(&mut root, findings),
         audit: read_audit(&mut root, findings),
+        capture: capture::read(&mut root, findings, &routes),
         classifier: read_classifier(&mut root, findings),
         remote: read_remote(&mut root, findings),
         hold: read_hold(&mut root, findings),
@@ -725,23 +729,11 @@ fn detector_action(text: &str) -> Result<RuleAction, String> {
     }
 }
 
-/// A whole number that is not 0.
-fn some(text: &str) -> Result<usize, String> {
-    match count(text) {
-        Ok(number) if number > 0 => Ok(number),
-        Ok(_) | Err(_) => Err("expected a whole number from 1".to_owned()),
-    }
-}
-
 fn address(text: &str) -> Result<SocketAddr, String> {
     let text = text
         .strip_prefix("localhost:")
         .map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
     text.parse().map_err(|_| "expected an address with a port, like 127.0.0.1:8080".to_owned())
-}
-
-fn path(text: &str) -> Result<PathBuf, String> {
-    if text.is_empty() { Err("expected a path".to_owned()) } else { Ok(PathBuf::from(text)) }
 }
 
 fn route_path(text: &str) -> Result<String, String> {

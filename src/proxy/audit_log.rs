@@ -3,17 +3,12 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, Once, PoisonError,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{SyncSender, sync_channel},
-    },
-    thread::{self, JoinHandle},
+    sync::{Arc, Once},
 };
 
 use secrecy::{ExposeSecret, SecretSlice};
 
-use super::audit_writer::AuditWriter;
+use super::{audit_writer::AuditWriter, writer::Writer};
 use crate::{
     config::Audit,
     record::{
@@ -28,14 +23,11 @@ const QUEUE: usize = 4096;
 /// The open audit log.
 #[derive(Debug)]
 pub struct AuditLog {
-    lines: SyncSender<Vec<u8>>,
+    writer: Writer<Vec<u8>>,
     hash_key: HashKey,
     metrics: Arc<Metrics>,
     /// The log says that the queue was full.
     overflow: Once,
-    /// The writer is to open the file again.
-    reopen: Arc<AtomicBool>,
-    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Why there is no audit log.
@@ -70,16 +62,11 @@ impl AuditLog {
     pub fn open(audit: &Audit, metrics: Arc<Metrics>) -> Result<Option<Self>, AuditLogError> {
         let Some(path) = &audit.file else { return Ok(None) };
         let hash_key = hash_key(audit.hash_key_file.as_deref())?;
-        let reopen = Arc::new(AtomicBool::new(false));
-        let writer = AuditWriter::open(path.clone(), Arc::clone(&metrics), Arc::clone(&reopen))
+        let writer = AuditWriter::open(path.clone(), Arc::clone(&metrics))
             .map_err(|cause| AuditLogError::File { path: path.clone(), cause })?;
-        let (lines, queue) = sync_channel(QUEUE);
-        let writer = thread::Builder::new()
-            .name("audit".to_owned())
-            .spawn(move || writer.run(&queue))
+        let writer = Writer::start("audit", QUEUE, move |queue| writer.run(&queue))
             .map_err(AuditLogError::Thread)?;
-        let writer = Mutex::new(Some(writer));
-        Ok(Some(Self { lines, hash_key, metrics, overflow: Once::new(), reopen, writer }))
+        Ok(Some(Self { writer, hash_key, metrics, overflow: Once::new() }))
     }
 
     /// The key for prompts.
@@ -90,7 +77,7 @@ impl AuditLog {
 
     /// Hands a line to the writer; never waits.
     pub fn write(&self, line: Vec<u8>) {
-        if self.lines.try_send(line).is_err() {
+        if self.writer.send(line).is_err() {
             self.metrics.note_audit_dropped(1);
             self.overflow.call_once(|| tracing::error!(code = "audit_queue_full"));
         }
@@ -98,20 +85,12 @@ impl AuditLog {
 
     /// Has the file opened again, by its name: it may have been moved away.
     pub fn reopen(&self) {
-        self.reopen.store(true, Ordering::Release);
-        // A line of nothing wakes the writer; one whose queue is full needs no waking.
-        drop(self.lines.try_send(Vec::new()));
+        self.writer.reopen();
     }
 
     /// Writes what waits and ends the writer.
     pub fn close(self) {
-        drop(self.lines);
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer
-            && writer.join().is_err()
-        {
-            tracing::error!(code = "audit_writer_panicked");
-        }
+        self.writer.close();
     }
 }
 

@@ -6,8 +6,7 @@ use tokio::{runtime::Handle, time::Instant};
 
 use super::{handler::Proxy, remote::Consultation};
 use crate::{
-    dialect::Dialect,
-    policy::{Action, Mode, Verdict},
+    policy::Mode,
     record::{
         ByteCounts, ExchangeReport,
         audit::{AuditLine, ExchangeHead},
@@ -71,7 +70,7 @@ impl Closing {
                 }
                 session.report()
             }
-            None => unread(self.mode),
+            None => ExchangeReport::unread(self.mode),
         };
         add_bytes(&mut report.bytes, std::mem::take(&mut self.own_bytes));
         let Self { proxy, head, took, .. } = &self;
@@ -113,27 +112,6 @@ impl Closing {
             Ok(line) => audit.write(line),
             Err(_) => self.proxy.metrics.note_audit_dropped(1),
         }
-    }
-}
-
-/// The report of an exchange that nobody read.
-fn unread(mode: Mode) -> ExchangeReport {
-    ExchangeReport {
-        dialect: Dialect::Unknown,
-        mode,
-        model: None,
-        upstream_error: false,
-        choices: Vec::new(),
-        prompt: None,
-        prompt_findings: Vec::new(),
-        verdict: Verdict::Pass,
-        action: Action::Forward,
-        would: Action::Forward,
-        cut: None,
-        outcome_act: None,
-        asked_again: None,
-        bytes: ByteCounts::default(),
-        usage: None,
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
+    capture::Recording,
     closing::{Closing, add_bytes},
     failure::Failure,
     handler::{Proxy, RouteState},
@@ -16,11 +17,11 @@ use super::{
 use crate::{
     policy::Mode,
     record::{
-        ByteCounts, HoldReason, UnscannedReason,
+        ByteCounts, HoldReason, Truncated, UnscannedReason,
         audit::{ExchangeEnd, ExchangeHead},
     },
     scorer::Lane,
-    session::{BodyEnd, Identity, LocalResponse, Session},
+    session::{BodyEnd, Delivery, Identity, LocalResponse, ResponseHead, Session},
 };
 
 /// How often an open exchange is folded into the metrics.
@@ -44,7 +45,7 @@ pub(super) const REQUEST_ID: &str = "x-request-id";
 pub(super) struct Exchange {
     proxy: Arc<Proxy>,
     route: Arc<RouteState>,
-    id: String,
+    id: Uuid,
     request_id: Option<String>,
     started: Instant,
     started_at: jiff::Timestamp,
@@ -54,6 +55,8 @@ pub(super) struct Exchange {
     lane: Option<Lane>,
     /// Its way to a guard model elsewhere, if there is one.
     consultation: Option<Consultation>,
+    /// What is kept of the exchange with its content, if anything is.
+    recording: Option<Box<Recording>>,
     /// Scores may end the exchange.
     acts_on_scores: bool,
     session_ended: bool,
@@ -85,7 +88,7 @@ impl Exchange {
             UnscannedReason::Path
         };
         Self {
-            id: Uuid::now_v7().to_string(),
+            id: Uuid::now_v7(),
             request_id: headers.get(REQUEST_ID).and_then(readable_id),
             started: now,
             started_at: jiff::Timestamp::now(),
@@ -94,6 +97,7 @@ impl Exchange {
             session: None,
             lane: None,
             consultation: None,
+            recording: None,
             acts_on_scores: false,
             session_ended: false,
             unread: BytesMut::new(),
@@ -111,14 +115,14 @@ impl Exchange {
         }
     }
 
-    pub(super) fn id(&self) -> &str {
-        &self.id
+    pub(super) fn id(&self) -> String {
+        self.id.to_string()
     }
 
     /// Names for a response that thinkgate begins itself.
     pub(super) fn identity(&self) -> Identity {
         let created = u64::try_from(self.started_at.as_second()).unwrap_or_default();
-        Identity { id: self.id.clone(), created }
+        Identity { id: self.id(), created }
     }
 
     pub(super) fn proxy(&self) -> &Proxy {
@@ -181,9 +185,50 @@ impl Exchange {
         self.session.as_mut()
     }
 
+    /// Begins to keep the exchange with its content, where its route has that done.
+    pub(super) fn begin_recording(&mut self, path: &str) {
+        let capture = self.route.capture.as_ref();
+        self.recording = capture.and_then(|capture| capture.begin(&self.id, path));
+    }
+
+    /// Takes note that the request's body, of at least so many bytes, is not read.
+    pub(super) fn note_request_unread(&mut self, reason: UnscannedReason, bytes: u64) {
+        if let Some(recording) = &mut self.recording {
+            recording.request_unread(reason, bytes);
+        }
+    }
+
+    /// Lets the session read the response's head; none where there is no session.
+    pub(super) fn read_head(&mut self, head: &ResponseHead) -> Option<Delivery> {
+        if let Some(recording) = &mut self.recording {
+            recording.head(head);
+        }
+        self.session.as_mut().map(|session| session.on_response(head))
+    }
+
+    /// Takes note that nothing more of the response will be known.
+    pub(super) fn note_truncated(&mut self, why: Truncated) {
+        if let Some(recording) = &mut self.recording {
+            recording.truncate(why);
+        }
+    }
+
+    fn record_chunk(&mut self, now: Instant, chunk: &[u8]) {
+        if let Some(recording) = &mut self.recording {
+            recording.chunk(now.saturating_duration_since(self.started), chunk);
+        }
+    }
+
+    /// Lets the session read a chunk at once.
+    pub(super) fn read(&mut self, now: Instant, chunk: Bytes) {
+        self.record_chunk(now, &chunk);
+        self.take_in(now, chunk);
+    }
+
     /// Lets the session read a chunk that goes on to the client whatever it finds: soon, and at once where text is
     /// still awaited.
     pub(super) fn read_along(&mut self, now: Instant, chunk: &Bytes) {
+        self.record_chunk(now, chunk);
         if self.unread.len() + chunk.len() > STRETCH {
             self.read_unread(now);
         }
@@ -192,7 +237,7 @@ impl Exchange {
         }
         if self.unread.is_empty() {
             if !self.seen_text || chunk.len() > STRETCH {
-                return self.read(now, chunk.clone());
+                return self.take_in(now, chunk.clone());
             }
             self.unread_since = now;
             self.unread.reserve(STRETCH);
@@ -215,12 +260,12 @@ impl Exchange {
     pub(super) fn read_unread(&mut self, now: Instant) {
         if !self.unread.is_empty() {
             let unread = std::mem::take(&mut self.unread).freeze();
-            self.read(now, unread);
+            self.take_in(now, unread);
         }
     }
 
     /// Lets the session read a chunk, and those who judge have what it has read.
-    pub(super) fn read(&mut self, now: Instant, chunk: Bytes) {
+    fn take_in(&mut self, now: Instant, chunk: Bytes) {
         if let Some(session) = &mut self.session {
             session.on_chunk(now.into_std(), chunk);
             self.follow(now);
@@ -231,9 +276,12 @@ impl Exchange {
         self.status = status;
     }
 
-    /// Notes the prompt's bytes under the operator's key, if there is an audit log.
-    pub(super) fn hash_prompt(&mut self, body: &[u8]) {
+    /// Notes the request's bytes: under the operator's key, if there is an audit log, and as they are, if that is wanted.
+    pub(super) fn note_request(&mut self, body: &[u8]) {
         self.prompt_hash = self.proxy.audit.as_ref().map(|audit| audit.hash_key().hash(body));
+        if let Some(recording) = &mut self.recording {
+            recording.request(body);
+        }
     }
 
     /// Counts response bytes that pass without a session.
@@ -252,7 +300,7 @@ impl Exchange {
     pub(super) fn note_failure(&mut self, failure: Failure) {
         self.proxy.metrics.note_error(failure.source, failure.kind);
         tracing::info!(
-            id = self.id,
+            id = %self.id,
             source = failure.source.name(),
             code = failure.kind.name(),
             "exchange broke"
@@ -293,6 +341,9 @@ impl Exchange {
     /// Tells the session, once, that the response body has ended.
     pub(super) fn end_body(&mut self, now: Instant, end: BodyEnd) {
         self.read_unread(now);
+        if let Some(recording) = &mut self.recording {
+            recording.ended(now.saturating_duration_since(self.started));
+        }
         if let Some(session) = &mut self.session
             && (!self.session_ended || (end == BodyEnd::ClientGone && session.awaits_scores()))
         {
@@ -329,8 +380,11 @@ impl Exchange {
         self.fold(now);
         self.proxy.metrics.note_held(self.held.take(), None);
         let took = now.saturating_duration_since(self.started);
+        if let Some(recording) = self.recording.take() {
+            recording.finish(self.id(), self.started_at.to_string(), self.status, end);
+        }
         let head = ExchangeHead {
-            id: std::mem::take(&mut self.id),
+            id: self.id(),
             request_id: self.request_id.take(),
             started_at: self.started_at.to_string(),
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     record::{
-        UnscannedReason,
+        Truncated, UnscannedReason,
         audit::ExchangeEnd,
         metrics::{AddedDelays, ErrorKind},
     },
@@ -283,13 +283,12 @@ impl GuardedBody {
             }
             return self.exchange.read(now, chunk.clone());
         };
-        let Some(session) = self.exchange.session() else { return };
-        let read = decoder.push(chunk, |bytes| session.on_chunk(now.into_std(), bytes));
-        if read.is_err() {
+        let exchange = &mut self.exchange;
+        if decoder.push(chunk, |bytes| exchange.read(now, bytes)).is_err() {
             self.decoder_failed = true;
+            self.exchange.note_truncated(Truncated::Undecodable);
             self.exchange.note_failure(Failure::upstream(ErrorKind::Decode));
         }
-        self.exchange.follow(now);
     }
 
     fn take_effects(&mut self, now: Instant) {
@@ -314,9 +313,16 @@ impl GuardedBody {
         }
     }
 
+    /// Cancels the upstream: what it would have said is not known.
+    fn leave_upstream(&mut self) {
+        if self.upstream.take().is_some() {
+            self.exchange.note_truncated(Truncated::Stopped);
+        }
+    }
+
     /// Leaves the upstream's answer for another one.
     fn ask_again(&mut self, body: Bytes) {
-        self.upstream = None;
+        self.leave_upstream();
         self.trailers = None;
         self.ending = None;
         self.decoder = None;
@@ -369,7 +375,7 @@ impl GuardedBody {
 
     /// Ends the client's body normally and cancels the upstream.
     fn stop(&mut self, now: Instant) {
-        self.upstream = None;
+        self.leave_upstream();
         self.asked = None;
         self.trailers = None;
         self.ending = Some(Ending::Complete);

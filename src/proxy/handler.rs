@@ -18,6 +18,7 @@ use super::{
     asking_again::AskingAgain,
     audit_log::AuditLog,
     body::{Activity, RequestBody, ResponseBody},
+    capture::{CaptureLog, RouteCapture},
     decode::{Decoder, Encoding},
     exchange::{Exchange, REQUEST_ID},
     failure::{Failure, error_response, local_response},
@@ -32,7 +33,7 @@ use crate::{
     dialect::Endpoint,
     policy::Mode,
     record::{
-        UnscannedReason,
+        Truncated, UnscannedReason,
         audit::ExchangeEnd,
         metrics::{ErrorKind, ErrorSource, Metrics},
     },
@@ -64,6 +65,8 @@ pub struct Proxy {
     pub audit: Option<Arc<AuditLog>>,
     /// What sessions keep for it.
     pub keep: Keep,
+    /// The captures, if there are any.
+    pub captures: Option<Arc<CaptureLog>>,
     /// The threads that run the classifier, if there is one.
     pub scorers: Option<Arc<Scorers>>,
     /// The guard model elsewhere, if one is asked.
@@ -79,6 +82,8 @@ pub struct RouteState {
     pub route: Route,
     /// What its sessions share.
     pub plan: Arc<Plan>,
+    /// How its exchanges are captured, if they are.
+    pub capture: Option<Arc<RouteCapture>>,
 }
 
 // === impl RouteState ===
@@ -99,7 +104,7 @@ impl Proxy {
         let (mut parts, body) = request.into_parts();
         let route = Arc::clone(self.route(parts.uri.path()));
         let mut exchange = Exchange::begin(Arc::clone(&self), route, &parts.headers);
-        let id = HeaderValue::from_str(exchange.id()).ok();
+        let id = HeaderValue::from_str(&exchange.id()).ok();
         let request_id = parts.headers.get(REQUEST_ID).cloned().or(id);
         if let Some(id) = &request_id {
             parts.headers.insert(REQUEST_ID, id.clone());
@@ -141,6 +146,7 @@ impl Proxy {
                 let identity = exchange.identity();
                 exchange
                     .set_session(Session::new(plan, Some(endpoint), identity).keeping(self.keep));
+                exchange.begin_recording(parts.uri.path());
                 match self.inspect_request(&mut exchange, &parts, body, &activity).await {
                     Ok(body) => {
                         exchange.follow(Instant::now());
@@ -191,7 +197,7 @@ impl Proxy {
         let idle = self.timeouts.request_header;
         match read_body(body, limit, idle).await.map_err(|_| Refused::Broken)? {
             ReadBody::Whole(bytes) => {
-                exchange.hash_prompt(&bytes);
+                exchange.note_request(&bytes);
                 let decide = |session: &mut Session| session.on_request(bytes.clone());
                 match exchange
                     .session()
@@ -223,12 +229,11 @@ impl Proxy {
         headers::strip_hop_by_hop(&mut parts.headers);
         exchange.set_status(parts.status.as_u16());
         let cap = self.limits.frame_bytes;
-        let Some(session) = exchange.session() else {
+        let encoding = Encoding::of(&parts.headers, cap);
+        let Some(delivery) = exchange.read_head(&response_head(&parts, &encoding)) else {
             let body = GuardedBody::new(body, exchange, Way::Unread, None);
             return Response::from_parts(parts, ResponseBody::Upstream(Box::new(body)));
         };
-        let encoding = Encoding::of(&parts.headers, cap);
-        let delivery = session.on_response(&response_head(&parts, &encoding));
         let decoder = match encoding {
             Encoding::Known(decoder) => Some(decoder),
             Encoding::Identity | Encoding::Unknown => None,
@@ -280,6 +285,7 @@ fn note_unread(
     reason: UnscannedReason,
     bytes: u64,
 ) -> Result<(), Refused> {
+    exchange.note_request_unread(reason, bytes);
     let answer = exchange.session().and_then(|session| session.on_request_unscanned(reason, bytes));
     match answer {
         Some(local) => Err(Refused::Here(local)),
@@ -360,6 +366,7 @@ fn upstream_request(
 }
 
 fn finish_here(mut exchange: Exchange, local: LocalResponse) -> Response<ResponseBody> {
+    exchange.note_truncated(Truncated::Stopped);
     exchange.set_status(local.status);
     exchange.finish(ExchangeEnd::Complete);
     local_response(local)

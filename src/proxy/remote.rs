@@ -107,18 +107,24 @@ impl Remote {
         tasks: TaskTracker,
     ) -> Result<Self, RemoteError> {
         let waiting = config.max_in_flight.saturating_mul(WAITING_FOR_EACH);
+        let (uri, authorization) = endpoint(config)?;
         Ok(Self {
             client,
-            uri: config.url.join(Some(&PathAndQuery::from_static(PATH)))?,
+            uri,
             model: config.model.clone(),
             guard: config.kind,
-            authorization: config.api_key_env.as_deref().map(authorization).transpose()?,
+            authorization,
             timeout: config.timeout,
             in_flight: Semaphore::new(config.max_in_flight.min(Semaphore::MAX_PERMITS)),
             waiting: Arc::new(Semaphore::new(waiting.min(Semaphore::MAX_PERMITS))),
             metrics,
             tasks,
         })
+    }
+
+    /// Tells what would keep it from being asked.
+    pub fn check(config: &config::Remote) -> Result<(), RemoteError> {
+        endpoint(config).map(drop)
     }
 
     /// A way to it for an exchange that begins.
@@ -165,6 +171,12 @@ async fn body_of(response: Response<Incoming>) -> Result<Bytes, RemoteFailure> {
         Err(error) if error.is::<LengthLimitError>() => Err(RemoteFailure::TooLarge),
         Err(_) => Err(RemoteFailure::Connection),
     }
+}
+
+/// Where it is asked, and with what key.
+fn endpoint(config: &config::Remote) -> Result<(Uri, Option<HeaderValue>), RemoteError> {
+    let uri = config.url.join(Some(&PathAndQuery::from_static(PATH)))?;
+    Ok((uri, config.api_key_env.as_deref().map(authorization).transpose()?))
 }
 
 fn authorization(variable: &str) -> Result<HeaderValue, RemoteError> {

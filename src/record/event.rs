@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     channel::Channel,
@@ -14,7 +14,17 @@ use crate::{
 
 /// Why bytes were released without having been scanned.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, schemars::JsonSchema,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum UnscannedReason {
@@ -364,6 +374,32 @@ pub struct ExchangeReport {
     pub bytes: ByteCounts,
     /// The upstream's own usage object, as it came; the sum of all requests where the model was asked again.
     pub usage: Option<String>,
+}
+
+// === impl ExchangeReport ===
+
+impl ExchangeReport {
+    /// Of an exchange under `mode` that nobody has read.
+    #[must_use]
+    pub fn unread(mode: Mode) -> Self {
+        Self {
+            dialect: Dialect::Unknown,
+            mode,
+            model: None,
+            upstream_error: false,
+            choices: Vec::new(),
+            prompt: None,
+            prompt_findings: Vec::new(),
+            verdict: Verdict::Pass,
+            action: Action::Forward,
+            would: Action::Forward,
+            cut: None,
+            outcome_act: None,
+            asked_again: None,
+            bytes: ByteCounts::default(),
+            usage: None,
+        }
+    }
 }
 
 /// What has changed since the last look: for metrics while a stream is open.

@@ -13,6 +13,7 @@ use prometheus::{
 use serde::Serialize;
 use smallvec::SmallVec;
 
+use super::capture::CaptureOutcome;
 use super::event::{
     ByteCounts, ChannelReport, ClassifierFailure, ExchangeReport, Finding, HoldReason, Progress,
     RemoteFailure, UnscannedReason,
@@ -95,6 +96,7 @@ pub struct Metrics {
     streams_active: IntGauge,
     upstream_errors: IntCounterVec,
     audit_dropped: IntCounter,
+    captures: IntCounterVec,
     config_last_reload_successful: IntGauge,
 }
 
@@ -239,6 +241,11 @@ impl Metrics {
             )?,
             audit_dropped: add
                 .counter("audit_dropped_total", "Audit lines that could not be written")?,
+            captures: add.counters(
+                "captures_total",
+                "Exchanges that were to be captured, by what became of that",
+                &["outcome"],
+            )?,
             config_last_reload_successful: add.gauge(
                 "config_last_reload_successful",
                 "Whether the configuration that was last read is the one that holds",
@@ -283,6 +290,9 @@ impl Metrics {
         }
         for failure in REMOTE_FAILURES {
             self.remote.failures.with_label_values(&[&label(failure)]);
+        }
+        for outcome in CaptureOutcome::ALL {
+            self.captures.with_label_values(&[&label(outcome)]);
         }
     }
 
@@ -431,6 +441,11 @@ impl Metrics {
     /// Notes audit lines that could not be written.
     pub fn note_audit_dropped(&self, lines: usize) {
         self.audit_dropped.inc_by(lines as u64);
+    }
+
+    /// Notes what became of an exchange that was to be captured.
+    pub fn note_capture(&self, outcome: CaptureOutcome) {
+        self.captures.with_label_values(&[&label(outcome)]).inc();
     }
 
     /// Notes whether the configuration that was last read is the one that holds.

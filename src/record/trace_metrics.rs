@@ -136,7 +136,7 @@ impl TraceMetrics {
             #[expect(clippy::cast_precision_loss, reason = "a length in a bucket")]
             self.cut_seen.observe(cut.seen_chars as f64);
         }
-        let attacks: Vec<Category> = [Category::Jailbreak, Category::PromptInjection]
+        let attacks: Vec<Category> = Category::ATTACKS
             .into_iter()
             .filter(|&attack| {
                 report.prompt_findings.iter().any(|finding| finding.category == Some(attack))

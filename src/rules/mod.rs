@@ -173,6 +173,33 @@ pub enum RuleAction {
 // === impl Category ===
 
 impl Category {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::OffensePrejudice,
+        Self::RegulatedItems,
+        Self::PropertyInfringement,
+        Self::PrivacyConfidentiality,
+        Self::PhysicalMentalHealth,
+        Self::ViolenceTerrorism,
+        Self::EthicsMorality,
+        Self::Rumors,
+        Self::ChildSafety,
+        Self::Cybercrime,
+        Self::Cbrn,
+        Self::PromptInjection,
+        Self::Jailbreak,
+        Self::Secrets,
+    ];
+
+    /// Ways of attack, rather than kinds of harm.
+    pub const ATTACKS: [Self; 2] = [Self::Jailbreak, Self::PromptInjection];
+
+    /// Whether it is a way of attack.
+    #[must_use]
+    pub fn is_attack(self) -> bool {
+        Self::ATTACKS.contains(&self)
+    }
+
     /// The category's name in packs, configuration, metrics and records.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -89,7 +89,7 @@ impl<'r> Judged<'r> {
             let of_channel = findings.iter().filter(|finding| finding.channel == channel);
             let mut kinds: Vec<Category> =
                 of_channel.filter_map(|finding| finding.category).collect();
-            kinds.retain(|category| !is_attack(*category));
+            kinds.retain(|category| !category.is_attack());
             kinds.sort_unstable();
             kinds.dedup();
             kinds
@@ -108,7 +108,7 @@ impl<'r> Judged<'r> {
         let unsafe_in = |channels: &[Channel]| {
             self.first(|finding| is_unsafe(finding) && channels.contains(&finding.channel))
         };
-        let attack = in_prompt(|finding| finding.category.is_some_and(is_attack));
+        let attack = in_prompt(|finding| finding.category.is_some_and(Category::is_attack));
         let refused = (self.refusal.chars > 0).then(|| Ground {
             role: Role::Refusal,
             channel: Channel::Refusal,
@@ -193,11 +193,6 @@ fn first(findings: &[Finding], wanted: impl Fn(&Finding) -> bool) -> Option<&Fin
 
 fn is_unsafe(finding: &Finding) -> bool {
     finding.verdict >= Verdict::Flag
-}
-
-/// Whether a category is a way of attack rather than a kind of harm.
-pub(crate) const fn is_attack(category: Category) -> bool {
-    matches!(category, Category::Jailbreak | Category::PromptInjection)
 }
 
 /// What models claim is about all that they have read: it begins where it was claimed.

@@ -92,6 +92,12 @@ fn a_broken_configuration_is_told_and_nothing_is_bound() {
     }
     fs::write(&file, "timeouts: {connect: 1s}\n").unwrap();
     assert_eq!(run(&["check", "--config", &file]), (Some(0), String::new(), String::new()));
+    let remote =
+        "remote: {url: 'http://x/v1', model: m, api_key_env: THINKGATE_TEST_NO_SUCH_KEY}\n";
+    fs::write(&file, remote).unwrap();
+    let (code, _, told) = run(&["check", "--config", &file]);
+    assert_eq!(code, Some(64));
+    assert_eq!(told, "remote.api_key_env: the variable THINKGATE_TEST_NO_SUCH_KEY is not set\n");
     let broken = folder.path().join("broken.yaml");
     fs::write(&broken, "pack: p\nversion: 1\nrules:\n  - id: p.x\n    severity: grave\n").unwrap();
     fs::write(&file, "timeouts: {conect: 1s}\n").unwrap();

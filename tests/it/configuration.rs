@@ -167,3 +167,37 @@ routes:
     assert_eq!(c.upstream.to_string(), "https://y");
     assert_eq!(a.upstream.to_string(), "http://x/base");
 }
+
+#[test]
+fn a_capture_needs_a_folder_and_names_what_is_there() {
+    let yaml = "routes: [{name: team, path: /team, upstream: 'http://x'}]\n\
+                capture:\n  routes: [team, default, crew]\n  sample: 2\n  mask: [secrets, passwords]\n  \
+                exchange_bytes: 9 MiB\n  files: 0\n  retention: 10ms\n  folders: x\n";
+    assert_eq!(
+        complaints(yaml),
+        "c.yaml:2:1: capture.folder: missing\n\
+         c.yaml:3:27: capture.routes: expected names of routes, or default\n\
+         c.yaml:4:3: capture.sample: expected a number from 0 to 1\n\
+         c.yaml:5:19: capture.mask: expected one of offense_prejudice, regulated_items, property_infringement, \
+         privacy_confidentiality, physical_mental_health, violence_terrorism, ethics_morality, rumors, child_safety, \
+         cybercrime, cbrn, prompt_injection, jailbreak, secrets, all or none\n\
+         c.yaml:6:3: capture.exchange_bytes: expected at most 8 MiB\n\
+         c.yaml:7:3: capture.files: expected a whole number from 1\n\
+         c.yaml:8:3: capture.retention: expected a duration from 1s to ten years, like 168h\n\
+         c.yaml:9:3: capture.folders: unknown key"
+    );
+}
+
+#[test]
+fn what_a_capture_masks_has_to_be_said_where_it_is_not_secrets() {
+    use thinkgate::rules::Category;
+    let mask = |mask: &str| {
+        let yaml = format!("upstream: http://x\ncapture: {{folder: c{mask}}}");
+        Config::read(from_yaml("c.yaml", &yaml).unwrap()).unwrap().capture.unwrap().mask
+    };
+    assert_eq!(mask(""), [Category::Secrets]);
+    assert_eq!(mask(", mask: []"), [Category::Secrets]);
+    assert_eq!(mask(", mask: none"), []);
+    assert_eq!(mask(", mask: [cbrn]"), [Category::Cbrn]);
+    assert_eq!(mask(", mask: all").len(), 14);
+}

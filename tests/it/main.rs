@@ -11,6 +11,8 @@
 /// The module order of the library, and what its core may name.
 mod architecture;
 mod asking_again;
+/// Exchanges that are kept with their content.
+mod capture;
 /// The learned detector: its model, its files, what it says.
 mod classifier;
 /// The command: its output, its exit codes, its signals.

@@ -6,7 +6,7 @@ use thinkgate::record::audit;
 use crate::support::{Client, Gate, Script, Upstream, eventually};
 
 /// Every family of the contract, with its type.
-const FAMILIES: [(&str, &str); 31] = [
+const FAMILIES: [(&str, &str); 32] = [
     ("requests_total", "counter"),
     ("request_duration_seconds", "histogram"),
     ("time_to_first_token_seconds", "histogram"),
@@ -27,6 +27,7 @@ const FAMILIES: [(&str, &str); 31] = [
     ("streams_active", "gauge"),
     ("upstream_errors_total", "counter"),
     ("audit_dropped_total", "counter"),
+    ("captures_total", "counter"),
     ("config_last_reload_successful", "gauge"),
     ("build_info", "gauge"),
     ("actions_total", "counter"),

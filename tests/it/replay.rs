@@ -118,7 +118,7 @@ fn the_same_policy_changes_nothing_and_what_is_broken_is_told() {
     let broken = ["broken.jsonl", "captures.jsonl", "--before", "now.yaml", "--after", "now.yaml"];
     let (code, lines, complaint) = replay(folder, &broken);
     assert_eq!((code, &lines[0]["summary"]["unreadable"]), (Some(2), &json!(1)));
-    assert!(complaint.contains("broken.jsonl:1: Data error at column"), "{complaint}");
+    assert!(complaint.contains("broken.jsonl:1: is no trace: Data error at column"), "{complaint}");
     let (code, ..) = replay(folder, &["captures.jsonl", "--after", "missing.yaml"]);
     assert_eq!(code, Some(64));
 }

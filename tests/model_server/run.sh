@@ -5,29 +5,13 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$here/../.." && pwd)
-binary=${1:-${THINKGATE_BIN:?give the path of a thinkgate binary}}
-cache=${THINKGATE_TEST_CACHE:-target/client-tests}
+source "$here/../binary_tests.sh"
 
-THINKGATE_BIN=$(realpath "$binary")
-[[ -x $THINKGATE_BIN ]] || { echo "not a program: $binary" >&2; exit 64; }
-[[ $cache == /* ]] || cache=$root/$cache
-mkdir -p "$cache"
+python_environment model-server --no-deps
 
-# The environment is kept between runs and made anew when the lock file or the interpreter changes.
-venv=$cache/model-server-$( (python3 --version; cat "$here/requirements.txt") | sha256sum | cut -c1-16)
-if [[ ! -e $venv/complete ]]; then
-  rm -rf "$cache"/model-server-*
-  python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$here/requirements.txt"
-  touch "$venv/complete"
-fi
-
-export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
-export THINKGATE_BIN PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here/../clients
+export PYTHONPATH=$here/../clients
 
 report=$cache/server.xml
 rm -f "$report"
-(cd "$here" && "$venv/bin/python" -m pytest -q -p no:cacheprovider --timeout=120 --junitxml="$report") || true
-
-python3 "$here/../clients/count_results.py" "$report"
+python_tests "$report" --timeout=120
+count_results "$report"

@@ -92,6 +92,7 @@ class Gate(Process):
 upstream: {upstream}
 rules: [{rules}]
 audit: {{file: {audit}}}
+capture: {{folder: {captures}, mask: none}}
 classifier: {{model: {model}, deadline: {deadline}}}
 routes:
   - {{name: guarded, path: /guarded, mode: enforce}}
@@ -99,10 +100,11 @@ routes:
 
     def __init__(self, folder: Path, upstream: str, *, deadline: str = "5s", listen: str = ANYWHERE, admin: str = ANYWHERE) -> None:
         folder.mkdir(exist_ok=True)
-        self.audit = folder / "audit.jsonl"
+        self.audit, self.captures = folder / "audit.jsonl", folder / "captures"
         self.file = folder / "thinkgate.yaml"
         rules, model = HERE / "pack.yaml", ROOT / "tests/samples/classifier"
-        self.config = self.CONFIG.format(upstream=upstream, rules=rules, audit=self.audit, model=model, deadline=deadline)
+        files = {"audit": self.audit, "captures": self.captures}
+        self.config = self.CONFIG.format(upstream=upstream, rules=rules, model=model, deadline=deadline, **files)
         self.file.write_text(self.config)
         command = [os.environ["THINKGATE_BIN"], "serve", "--config", self.file, "--listen", listen, "--admin-listen", admin]
         super().__init__(command, folder / "thinkgate.log")

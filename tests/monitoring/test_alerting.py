@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 import threading
 import urllib.parse
 from pathlib import Path
@@ -42,7 +43,7 @@ SAFETY = {
     ("ThinkgateSuperficialSafety", "ticket"),
 }
 COVERAGE = {("ThinkgateUnscannedBytes", "page"), ("ThinkgateUninspectedPaths", "ticket"), ("ThinkgateClassifierLate", "ticket")}
-OPERATION = {SERVER_ERRORS, ("ThinkgateReloadFailed", "ticket"), ("ThinkgateAuditDropped", "page")}
+OPERATION = {SERVER_ERRORS, ("ThinkgateReloadFailed", "ticket"), ("ThinkgateAuditDropped", "page"), ("ThinkgateCapturesDropped", "ticket")}
 
 INHIBITED = {
     ("ThinkgateUnsafeThinking", "ticket"),
@@ -188,6 +189,8 @@ def test_bad_traffic_reaches_the_webhook_and_recovery_resolves_it(tmp_path):
             traffic.stories = BAD
             gate.audit.unlink()
             gate.audit.symlink_to("/dev/full")
+            shutil.rmtree(gate.captures)
+            gate.captures.touch()
             gate.read_again(gate.config + "no_such_key: 1\n")
             wait_for("alerts", lambda: (SAFETY | COVERAGE | OPERATION) - firing())
             wait_for("inhibition", lambda: INHIBITED - told.inhibited())
@@ -201,6 +204,8 @@ def test_bad_traffic_reaches_the_webhook_and_recovery_resolves_it(tmp_path):
             # All is well again.
             traffic.stories = GOOD
             gate.audit.unlink()
+            gate.captures.unlink()
+            gate.captures.mkdir()
             gate.read_again(gate.config)
             wait_for("resolution", firing)
             wait_for("silence", told.active)

@@ -37,7 +37,10 @@ use self::{
     summary::Summary,
     tally::Tally,
 };
-use super::plan::{self, Detectors, Loaded};
+use super::{
+    plan::{self, Detectors, Loaded},
+    traces,
+};
 
 /// Some line or input could not be read.
 const UNREADABLE: u8 = 2;
@@ -191,7 +194,7 @@ impl Eval {
         };
         let progress = progress(&name, &file);
         let bytes = progress.wrap_read(file);
-        if path.extension().is_some_and(|end| end == "gz") {
+        if traces::is_packed(path) {
             self.rows(&name, &progress, BufReader::new(MultiGzDecoder::new(bytes)));
         } else {
             self.rows(&name, &progress, BufReader::new(bytes));

@@ -1,16 +1,12 @@
 //! Labelled exchanges, one JSON object a line, and which of them are wanted.
 
-use std::{
-    io::{self, BufRead, Read},
-    str::FromStr,
-};
+use std::{io::BufRead, str::FromStr};
 
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use thinkgate::channel::Channel;
 
-/// Bytes of one line that are kept.
-const MAX_LINE_BYTES: u64 = 32 << 20;
+use super::super::traces::{self, Lines};
 
 /// The channels that are labelled, in the order of an exchange.
 pub(super) const CHANNELS: [Channel; 3] = [Channel::Prompt, Channel::Thinking, Channel::Answer];
@@ -89,10 +85,8 @@ pub(super) enum Half {
 /// The rows of one input.
 #[derive(Debug)]
 pub(super) struct Rows<R> {
-    input: R,
+    lines: Lines<R>,
     wanted: Wanted,
-    line: u64,
-    ended: bool,
 }
 
 // === impl Row ===
@@ -204,11 +198,7 @@ impl FromStr for Condition {
 impl Half {
     /// The half of a row; one without an id is known by its line.
     fn of(fields: &Map<String, Value>, line: u64) -> Self {
-        let id = match fields.get("id") {
-            None | Some(Value::Null) => format!("line:{line}"),
-            Some(Value::String(id)) => id.clone(),
-            Some(other) => other.to_string(),
-        };
+        let id = traces::id_of(fields.get("id")).unwrap_or_else(|| format!("line:{line}"));
         let last = Sha256::digest(id).last().copied().unwrap_or_default();
         if last & 1 == 0 { Self::Even } else { Self::Odd }
     }
@@ -219,30 +209,13 @@ impl Half {
 impl<R: BufRead> Rows<R> {
     /// The rows of `input` that are wanted.
     pub(super) const fn new(input: R, wanted: Wanted) -> Self {
-        Self { input, wanted, line: 0, ended: false }
+        Self { lines: Lines::of(input), wanted }
     }
 
-    /// The next line's row; none where it is blank or not wanted.
-    fn read(&mut self, bytes: &[u8]) -> Result<Option<Row>, String> {
-        let bytes = bytes.trim_ascii();
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        // The error's own text may show content of the line.
-        let fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| {
-            format!("is no JSON object: {:?} error at column {}", error.classify(), error.column())
-        })?;
-        if self.wanted.holds(&fields, self.line) { Row::read(fields).map(Some) } else { Ok(None) }
-    }
-
-    fn next_line(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let mut bytes = Vec::new();
-        let read = self.input.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut bytes)?;
-        self.line += 1;
-        if read as u64 == MAX_LINE_BYTES && bytes.last() != Some(&b'\n') {
-            return Err(io::Error::other(format!("is longer than {MAX_LINE_BYTES} bytes")));
-        }
-        Ok((read > 0).then_some(bytes))
+    /// A line's row; none where it is not wanted.
+    fn read(&self, number: u64, line: &[u8]) -> Result<Option<Row>, String> {
+        let fields: Map<String, Value> = traces::json("JSON object", line)?;
+        if self.wanted.holds(&fields, number) { Row::read(fields).map(Some) } else { Ok(None) }
     }
 }
 
@@ -250,19 +223,11 @@ impl<R: BufRead> Iterator for Rows<R> {
     type Item = Result<Row, BadLine>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.ended {
-            let row = match self.next_line() {
-                Ok(Some(bytes)) => self.read(&bytes),
-                Ok(None) => break,
-                Err(error) => {
-                    self.ended = true;
-                    Err(format!("cannot be read: {error}"))
-                }
-            };
-            match row {
+        while let Some((number, line)) = self.lines.next() {
+            match line.and_then(|line| self.read(number, &line)) {
                 Ok(None) => {}
                 Ok(Some(row)) => return Some(Ok(row)),
-                Err(reason) => return Some(Err(BadLine { line: self.line, reason })),
+                Err(reason) => return Some(Err(BadLine { line: number, reason })),
             }
         }
         None

@@ -8,7 +8,7 @@ mod trace;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs::File,
-    io::{self, BufRead, BufReader, BufWriter, Read as _, Write},
+    io::{self, BufRead, BufWriter, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -17,19 +17,23 @@ use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use thinkgate::{config::ConfigErrors, record::Capture, session::Keep};
 
 use self::trace::Trace;
+use super::{
+    plan::{self, Detectors},
+    reading::Reading,
+    traces::{self, Lines},
+};
 
 /// Some line or file could not be read.
 const UNREADABLE: u8 = 2;
 
-/// Bytes of one line that are kept.
-const MAX_LINE_BYTES: u64 = 32 << 20;
-
 /// What `export` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// `samples.jsonl` of eval model, captures, audit lines with texts, or scan --text; - reads standard input
+    /// `samples.jsonl` of eval model, captures, audit lines with texts, or scan --text, all of them also with `.gz`; - reads
+    /// standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Only traces with one of these outcomes
@@ -50,6 +54,9 @@ pub(crate) struct Arguments {
     /// The most traces
     #[arg(long, value_name = "N")]
     max_rows: Option<usize>,
+    /// What reads captures, which have no outcome of their own
+    #[command(flatten)]
+    detectors: Detectors,
 }
 
 /// Where the thinking stands.
@@ -79,7 +86,7 @@ enum Left {
 /// One line of the output.
 #[derive(Debug, Serialize)]
 struct Row<'t> {
-    messages: [Value; 2],
+    messages: Vec<Value>,
     provenance: Provenance<'t>,
 }
 
@@ -98,6 +105,9 @@ struct Provenance<'t> {
     model: Option<&'t str>,
     outcome: &'t str,
     detectors: Option<&'t str>,
+    /// Whether rules have masked what they found.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    masked: bool,
     exported_by: &'static str,
 }
 
@@ -115,6 +125,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     match written.and_then(|()| export.out.flush()) {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+        Err(error) if matches!(error.get_ref(), Some(cause) if cause.is::<ConfigErrors>()) => {
+            super::complain(&error);
+            return Ok(ExitCode::from(super::USAGE));
+        }
         written => written.context("cannot write the traces")?,
     }
     super::complain(&export.summary());
@@ -130,6 +144,25 @@ struct Export<'a, W> {
     of_prompt: HashMap<[u8; 32], usize>,
     left: BTreeMap<Left, u64>,
     unreadable: bool,
+    /// What reads captures, from the first one on.
+    reader: Option<Reader>,
+}
+
+/// Detectors and their versions.
+struct Reader {
+    reading: Reading,
+    versions: String,
+}
+
+// === impl Reader ===
+
+impl Reader {
+    fn load(detectors: &Detectors) -> Result<Self, ConfigErrors> {
+        let loaded = plan::load_detectors(detectors)?;
+        let keep = Keep { text: Some(usize::MAX), trajectory: false };
+        let reading = Reading::new(loaded.shadow(), loaded.scorer()?, keep);
+        Ok(Self { reading, versions: loaded.versions() })
+    }
 }
 
 // === impl Export ===
@@ -144,6 +177,7 @@ impl<'a, W: Write> Export<'a, W> {
             of_prompt: HashMap::new(),
             left: BTreeMap::new(),
             unreadable: false,
+            reader: None,
         }
     }
 
@@ -152,8 +186,8 @@ impl<'a, W: Write> Export<'a, W> {
         if name == "-" {
             return self.lines(&name, io::stdin().lock());
         }
-        match File::open(path) {
-            Ok(file) => self.lines(&name, BufReader::new(file)),
+        match traces::open(path) {
+            Ok(file) => self.lines(&name, file),
             Err(error) => {
                 self.complain(&format!("{name}: cannot be opened: {error}"));
                 Ok(())
@@ -161,34 +195,37 @@ impl<'a, W: Write> Export<'a, W> {
         }
     }
 
-    fn lines(&mut self, name: &str, mut input: impl BufRead) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        for number in 1_u64.. {
-            bytes.clear();
-            match input.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut bytes) {
-                Ok(0) => break,
-                Ok(length) if length as u64 == MAX_LINE_BYTES && !bytes.ends_with(b"\n") => {
-                    let what = format!("is longer than {MAX_LINE_BYTES} bytes");
-                    self.complain(&format!("{name}: line {number}: {what}"));
-                    break;
-                }
-                Ok(_) => self.line(name, number, &bytes)?,
-                Err(error) => {
-                    self.complain(&format!("{name}: line {number}: cannot be read: {error}"));
-                    break;
-                }
+    fn lines(&mut self, name: &str, input: impl BufRead) -> io::Result<()> {
+        for (number, line) in Lines::of(input) {
+            match line {
+                Ok(line) => self.line(name, number, &line)?,
+                Err(reason) => self.complain(&format!("{name}: line {number}: {reason}")),
             }
         }
         Ok(())
     }
 
-    fn line(&mut self, name: &str, number: u64, bytes: &[u8]) -> io::Result<()> {
-        let read = match std::str::from_utf8(bytes) {
-            Ok(text) if text.trim().is_empty() => return Ok(()),
-            Ok(text) => trace::read(text),
-            Err(_) => Err("is no UTF-8 text".to_owned()),
+    /// The traces of a line; of a capture, as the detectors read it.
+    fn traces(&mut self, line: &[u8]) -> io::Result<Result<Vec<Trace>, String>> {
+        match traces::is_capture(line) {
+            Ok(true) => {}
+            Ok(false) => return Ok(trace::read(line)),
+            Err(reason) => return Ok(Err(reason)),
+        }
+        let capture = match Capture::of_line(line) {
+            Ok(capture) => capture,
+            Err(error) => return Ok(Err(error.to_string())),
         };
-        let traces = match read {
+        let Reader { reading, versions } = match &mut self.reader {
+            Some(reader) => reader,
+            none => none.insert(Reader::load(&self.arguments.detectors).map_err(io::Error::other)?),
+        };
+        let report = reading.capture(&capture);
+        Ok(trace::of_capture(&capture, &report, versions))
+    }
+
+    fn line(&mut self, name: &str, number: u64, line: &[u8]) -> io::Result<()> {
+        let traces = match self.traces(line)? {
             Ok(traces) => traces,
             Err(reason) => {
                 self.complain(&format!("{name}: line {number}: {reason}"));
@@ -249,8 +286,11 @@ impl<'a, W: Write> Export<'a, W> {
                 json!({"role": "assistant", "reasoning_content": thinking, "content": answer})
             }
         };
+        let asked = || vec![json!({"role": "user", "content": trace.prompt})];
+        let mut messages = trace.messages.clone().unwrap_or_else(asked);
+        messages.push(said);
         let row = Row {
-            messages: [json!({"role": "user", "content": trace.prompt}), said],
+            messages,
             provenance: Provenance {
                 file,
                 line,
@@ -261,6 +301,7 @@ impl<'a, W: Write> Export<'a, W> {
                 model: trace.model.as_deref(),
                 outcome: &trace.outcome,
                 detectors: trace.detectors.as_deref(),
+                masked: trace.masked,
                 exported_by: concat!("thinkgate ", env!("CARGO_PKG_VERSION")),
             },
         };

@@ -1,9 +1,15 @@
-//! A trace as the files of other commands hold it: `samples.jsonl` of `eval model`, flat captures, `scan --text`, audit lines.
+//! A trace as the files of other commands hold it: `samples.jsonl` of `eval model`, flat traces, `scan --text`, audit
+//! lines; and captures, which are read for it.
 //!
 //! In: a line. Out: its traces, one for each choice, or why the line is none. What else stands in the line is not looked at.
 
 use serde::Deserialize;
 use serde_json::Value;
+use thinkgate::record::{
+    Capture, ChannelReport, ChoiceReport, ExchangeReport, audit::ExchangeEnd, capture::Piece,
+};
+
+use super::super::traces;
 
 /// One exchange's texts and what is known of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +19,8 @@ pub(super) struct Trace {
     pub(super) arm: Option<String>,
     pub(super) sample: Option<u64>,
     pub(super) choice: Option<u64>,
+    /// What was asked, where it is more than the prompt's text: a conversation, with the roles of its messages.
+    pub(super) messages: Option<Vec<Value>>,
     pub(super) prompt: String,
     pub(super) thinking: String,
     pub(super) answer: String,
@@ -21,6 +29,8 @@ pub(super) struct Trace {
     pub(super) detectors: Option<String>,
     /// A text was cut off, by a limit on tokens or on what is kept.
     pub(super) cut: bool,
+    /// What rules found of it was masked.
+    pub(super) masked: bool,
     /// A judge has called the answer unsafe.
     pub(super) judged_unsafe: bool,
 }
@@ -35,14 +45,8 @@ struct Line {
     arm: Option<String>,
     #[serde(default)]
     sample: Option<u64>,
-    #[serde(default)]
-    prompt: Option<Text>,
-    #[serde(default)]
-    thinking: Option<Text>,
-    #[serde(default)]
-    answer: Option<Text>,
-    #[serde(default)]
-    outcome: Option<String>,
+    #[serde(flatten)]
+    texts: Texts,
     #[serde(default)]
     detectors: Option<Value>,
     #[serde(default)]
@@ -57,6 +61,13 @@ struct Line {
 struct Choice {
     #[serde(default)]
     index: Option<u64>,
+    #[serde(flatten)]
+    texts: Texts,
+}
+
+/// The texts of an exchange or of one of its choices, and their joint verdict.
+#[derive(Debug, Deserialize)]
+struct Texts {
     #[serde(default)]
     prompt: Option<Text>,
     #[serde(default)]
@@ -75,19 +86,11 @@ struct Text {
 }
 
 /// The traces of a line; an error says why there are none, without the line's text.
-pub(super) fn read(line: &str) -> Result<Vec<Trace>, String> {
-    let line: Line = serde_json::from_str(line).map_err(|error| {
-        let (what, at) = (error.classify(), error.column());
-        format!("is no trace: {what:?} error at column {at}")
-    })?;
-    let id = match &line.id {
-        None | Some(Value::Null) => None,
-        Some(Value::String(id)) => Some(id.clone()),
-        Some(other) => Some(other.to_string()),
-    };
+pub(super) fn read(line: &[u8]) -> Result<Vec<Trace>, String> {
+    let line: Line = traces::json("trace", line)?;
     let judged = line.judge.as_ref().and_then(|judge| judge.pointer("/answer/result"));
     let common = Trace {
-        id,
+        id: traces::id_of(line.id.as_ref()),
         model: line.model,
         arm: line.arm,
         sample: line.sample,
@@ -97,25 +100,51 @@ pub(super) fn read(line: &str) -> Result<Vec<Trace>, String> {
         ..Trace::default()
     };
     let Some(choices) = line.choices else {
-        let texts = [line.prompt, line.thinking, line.answer];
-        return Ok(vec![common.with(texts, line.outcome)?]);
+        return Ok(vec![common.with(line.texts)?]);
     };
     let of = |choice: Choice| {
-        let prompt =
-            choice.prompt.filter(|prompt| prompt.text.is_some()).or_else(|| line.prompt.clone());
-        let trace =
-            common.clone().with([prompt, choice.thinking, choice.answer], choice.outcome)?;
+        let own = choice.texts.prompt.filter(|prompt| prompt.text.is_some());
+        let prompt = own.or_else(|| line.texts.prompt.clone());
+        let trace = common.clone().with(Texts { prompt, ..choice.texts })?;
         Ok(Trace { choice: choice.index, ..trace })
     };
     choices.into_iter().map(of).collect()
 }
 
+/// The traces of a capture that `detectors` have read as `report` says.
+pub(super) fn of_capture(
+    capture: &Capture,
+    report: &ExchangeReport,
+    detectors: &str,
+) -> Result<Vec<Trace>, String> {
+    let request: Option<Value> =
+        capture.request.as_ref().and_then(|Piece(body)| serde_json::from_slice(body).ok());
+    let messages = request.as_ref().and_then(|request| request.get("messages")?.as_array());
+    let text = |channel: &ChannelReport| channel.text.clone().unwrap_or_default();
+    let prompt = report.prompt.as_ref().map(text).ok_or("has no prompt")?;
+    let of = |choice: &ChoiceReport| Trace {
+        id: Some(capture.id.clone()),
+        model: report.model.clone(),
+        choice: Some(choice.index.into()),
+        messages: messages.cloned(),
+        prompt: prompt.clone(),
+        thinking: text(&choice.thinking),
+        answer: text(&choice.answer),
+        outcome: choice.outcome.name().to_owned(),
+        detectors: Some(detectors.to_owned()),
+        cut: capture.truncated.is_some() || capture.end != ExchangeEnd::Complete,
+        masked: capture.masked,
+        ..Trace::default()
+    };
+    Ok(report.choices.iter().map(of).collect())
+}
+
 // === impl Trace ===
 
 impl Trace {
-    fn with(self, texts: [Option<Text>; 3], outcome: Option<String>) -> Result<Self, String> {
-        let outcome = outcome.ok_or("has no outcome")?;
-        let texts = texts.map(Option::unwrap_or_default);
+    fn with(self, texts: Texts) -> Result<Self, String> {
+        let outcome = texts.outcome.ok_or("has no outcome")?;
+        let texts = [texts.prompt, texts.thinking, texts.answer].map(Option::unwrap_or_default);
         let cut = self.cut || texts.iter().any(|text| text.cut);
         let [prompt, thinking, answer] = texts.map(|text| text.text);
         let prompt = prompt.ok_or(
@@ -156,14 +185,14 @@ mod tests {
     #[test]
     fn flat_lines_and_reports_are_read() {
         let flat = r#"{"id":7,"model":"m","prompt":"p","thinking":"t","answer":"a","outcome":"safety_aware","finish":"length","judge":{"answer":{"said":"judged","result":"Unsafe"}}}"#;
-        let trace = &read(flat).unwrap()[0];
+        let trace = &read(flat.as_bytes()).unwrap()[0];
         assert_eq!((trace.id.as_deref(), trace.prompt.as_str()), (Some("7"), "p"));
         assert!(trace.cut && trace.judged_unsafe);
         let report = r#"{"id":"x","prompt":{"chars":1,"text":"p"},"choices":[
             {"index":0,"prompt":null,"thinking":{"text":"t","text_cut":true},"answer":{"text":"a"},"outcome":"benign"},
             {"index":1,"prompt":{"text":"q"},"thinking":{},"answer":{"text":"b"},"outcome":"unsafe"}]}"#
             .replace('\n', " ");
-        let traces = read(&report).unwrap();
+        let traces = read(report.as_bytes()).unwrap();
         assert_eq!((traces[0].prompt.as_str(), traces[0].cut), ("p", true));
         assert_eq!((traces[1].prompt.as_str(), traces[1].thinking.as_str()), ("q", ""));
         assert_eq!(traces[1].choice, Some(1));
@@ -177,7 +206,7 @@ mod tests {
             (r#"{"outcome":"benign","answer":"a"}"#, "has no prompt's text"),
             (r#"{"outcome":"benign","prompt":7}"#, "is no trace: Data error"),
         ] {
-            let error = read(line).unwrap_err();
+            let error = read(line.as_bytes()).unwrap_err();
             assert!(error.starts_with(told), "{error}");
         }
     }

@@ -1,20 +1,24 @@
 //! Exchanges to be replayed: captures, recorded bodies, and traces made streams again.
 
 use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, Read},
     path::Path,
     time::Duration,
 };
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-use thinkgate::{channel::Channel, session::BodyEnd};
+use serde::Serialize;
+use thinkgate::{
+    channel::Channel,
+    record::{Capture, Truncated, UnscannedReason, capture::Piece},
+    session::BodyEnd,
+};
 
-use super::super::eval::tokens::tokens;
-
-/// Bytes of one line, or of one recorded body, that are read.
-const MAX_BYTES: u64 = 64 << 20;
+use super::super::{
+    eval::tokens::tokens,
+    reading::body_end,
+    traces::{self, Entry, Lines, MAX_BYTES, Trace},
+};
 
 /// Traces have no times: a token takes as long as at fifty a second.
 const TOKEN_TIME: Duration = Duration::from_millis(20);
@@ -27,77 +31,33 @@ pub(super) struct Exchange {
     pub(super) path: String,
     /// The request's body, where it is known.
     pub(super) request: Option<Bytes>,
+    /// Why the request's body was not read, and how many bytes it had at least.
+    pub(super) request_unread: Option<(UnscannedReason, u64)>,
     pub(super) status: u16,
     pub(super) content_type: Option<String>,
+    /// Whether the response's body carries an encoding that could not be undone.
+    pub(super) undecodable: bool,
     /// The response's body as it came, each part with the time since the request.
     pub(super) chunks: Vec<(Duration, Bytes)>,
     pub(super) end: BodyEnd,
+    /// When it ended, where that is known.
+    pub(super) ended: Option<Duration>,
+    /// Why something of it is missing.
+    pub(super) truncated: Option<Truncated>,
 }
 
-/// A line of a capture.
-#[derive(Debug, Deserialize)]
-struct Captured {
-    v: u32,
-    id: String,
-    path: String,
-    status: u16,
-    #[serde(default)]
-    content_type: Option<String>,
-    #[serde(default)]
-    request: Option<Piece>,
-    chunks: Vec<(u64, Piece)>,
-    end: CapturedEnd,
-}
-
-/// Bytes in JSON.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Piece {
-    Text(String),
-    Hex { hex: String },
-}
-
-/// How a captured exchange ended.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum CapturedEnd {
-    Complete,
-    UpstreamFailed,
-    ClientGone,
-}
-
-/// A line of a trace; other keys are not looked at.
-#[derive(Debug, Deserialize)]
-struct Trace {
-    #[serde(default)]
-    id: Option<serde_json::Value>,
-    #[serde(default)]
-    prompt: Option<String>,
-    #[serde(default)]
-    thinking: Option<String>,
-    #[serde(default)]
-    answer: Option<String>,
-}
-
-/// What every line of either kind may have, to tell them apart.
-#[derive(Debug, Deserialize)]
-struct Kind {
-    #[serde(default)]
-    chunks: Option<serde::de::IgnoredAny>,
-}
+/// An exchange, or a place and what is wrong there.
+type Found = Result<Exchange, (String, String)>;
 
 /// Reads the exchanges of a file one by one; `take` gets each, or a place with what is wrong there.
-pub(super) fn read(
-    path: &Path,
-    mut take: impl FnMut(Result<Exchange, (String, String)>) -> io::Result<()>,
-) -> io::Result<()> {
+pub(super) fn read(path: &Path, mut take: impl FnMut(Found) -> io::Result<()>) -> io::Result<()> {
     let name = path.display().to_string();
-    let file = match File::open(path) {
+    let file = match traces::open(path) {
         Ok(file) => file,
         Err(error) => return take(Err((name, format!("cannot be opened: {error}")))),
     };
-    match path.extension().and_then(|end| end.to_str()) {
-        Some("jsonl") => read_lines(&name, BufReader::new(file), take),
+    match traces::ending(path) {
+        Some("jsonl") => read_lines(&name, file, take),
         Some(end @ ("sse" | "ndjson" | "json")) => {
             let mut body = Vec::new();
             let read = file.take(MAX_BYTES + 1).read_to_end(&mut body);
@@ -115,42 +75,18 @@ pub(super) fn read(
 
 fn read_lines(
     name: &str,
-    mut lines: impl BufRead,
-    mut take: impl FnMut(Result<Exchange, (String, String)>) -> io::Result<()>,
+    lines: impl BufRead,
+    mut take: impl FnMut(Found) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut line = Vec::new();
-    for number in 1_u64.. {
-        line.clear();
+    for (number, line) in Lines::of(lines) {
         let place = format!("{name}:{number}");
-        match lines.by_ref().take(MAX_BYTES).read_until(b'\n', &mut line) {
-            Ok(0) => break,
-            Ok(length) if length as u64 == MAX_BYTES && line.last() != Some(&b'\n') => {
-                take(Err((place, format!("is longer than {MAX_BYTES} bytes"))))?;
-                break;
-            }
-            Ok(_) if line.trim_ascii().is_empty() => {}
-            Ok(_) => take(of_line(&place, &line).map_err(|reason| (place, reason)))?,
-            Err(error) => {
-                take(Err((place, format!("cannot be read: {error}"))))?;
-                break;
-            }
-        }
+        take(match line.and_then(|line| Entry::of_line(&line)) {
+            Ok(Entry::Capture(capture)) => Ok(Exchange::from(*capture)),
+            Ok(Entry::Trace(trace)) => Ok(streamed(&trace, &place)),
+            Err(reason) => Err((place, reason)),
+        })?;
     }
     Ok(())
-}
-
-fn of_line(place: &str, line: &[u8]) -> Result<Exchange, String> {
-    // The error's own text may show content of the line.
-    let told = |error: serde_json::Error| {
-        format!("{:?} error at column {}", error.classify(), error.column())
-    };
-    let kind: Kind = serde_json::from_slice(line).map_err(told)?;
-    if kind.chunks.is_some() {
-        let captured: Captured = serde_json::from_slice(line).map_err(told)?;
-        return captured.exchange();
-    }
-    let trace: Trace = serde_json::from_slice(line).map_err(told)?;
-    Ok(trace.exchange(place))
 }
 
 /// A body that was recorded without its request and its times.
@@ -160,81 +96,58 @@ fn recorded(name: String, end: &str, body: Vec<u8>) -> Exchange {
         id: name,
         path: "/v1/chat/completions".to_owned(),
         request: None,
+        request_unread: None,
         status: 200,
         content_type: Some(content_type.to_owned()),
+        undecodable: false,
         chunks: vec![(Duration::ZERO, body.into())],
         end: BodyEnd::Complete,
+        ended: None,
+        truncated: None,
     }
 }
 
-// === impl Piece ===
-
-impl Piece {
-    fn bytes(self) -> Result<Bytes, String> {
-        match self {
-            Self::Text(text) => Ok(text.into()),
-            Self::Hex { hex } => {
-                hex::decode(hex).map(Bytes::from).map_err(|_| "has broken hex digits".to_owned())
-            }
+/// A trace as a stream of chat chunks, one token each.
+fn streamed(trace: &Trace, place: &str) -> Exchange {
+    let mut chunks = Vec::new();
+    let mut at = Duration::ZERO;
+    for (channel, text) in [(Channel::Thinking, &trace.thinking), (Channel::Answer, &trace.answer)]
+    {
+        for token in tokens(text.as_deref().unwrap_or_default()) {
+            at += TOKEN_TIME;
+            chunks.push((at, event(&Delta::of(channel, token), None)));
         }
     }
-}
-
-// === impl Captured ===
-
-impl Captured {
-    fn exchange(self) -> Result<Exchange, String> {
-        if self.v != 1 {
-            return Err(format!("is a capture of version {}, and 1 is known", self.v));
-        }
-        let chunks = self.chunks.into_iter();
-        Ok(Exchange {
-            id: self.id,
-            path: self.path,
-            request: self.request.map(Piece::bytes).transpose()?,
-            status: self.status,
-            content_type: self.content_type,
-            chunks: chunks
-                .map(|(at, piece)| Ok((Duration::from_millis(at), piece.bytes()?)))
-                .collect::<Result<_, String>>()?,
-            end: match self.end {
-                CapturedEnd::Complete => BodyEnd::Complete,
-                CapturedEnd::UpstreamFailed => BodyEnd::Reset,
-                CapturedEnd::ClientGone => BodyEnd::ClientGone,
-            },
-        })
-    }
-}
-
-// === impl Trace ===
-
-impl Trace {
-    /// The trace as a stream of chat chunks, one token each.
-    fn exchange(self, place: &str) -> Exchange {
-        let id = match self.id {
-            None | Some(serde_json::Value::Null) => place.to_owned(),
-            Some(serde_json::Value::String(id)) => id,
-            Some(other) => other.to_string(),
-        };
-        let mut chunks = Vec::new();
-        let mut at = Duration::ZERO;
-        for (channel, text) in
-            [(Channel::Thinking, &self.thinking), (Channel::Answer, &self.answer)]
-        {
-            for token in tokens(text.as_deref().unwrap_or_default()) {
-                at += TOKEN_TIME;
-                chunks.push((at, event(&Delta::of(channel, token), None)));
-            }
-        }
-        chunks.push((at, event(&Delta::default(), Some("stop"))));
-        chunks.push((at, Bytes::from_static(b"data: [DONE]\n\n")));
-        let request = self.prompt.map(|prompt| {
-            let body = serde_json::json!({
-                "model": "", "stream": true, "messages": [{"role": "user", "content": prompt}],
-            });
-            Bytes::from(body.to_string())
+    chunks.push((at, event(&Delta::default(), Some("stop"))));
+    chunks.push((at, Bytes::from_static(b"data: [DONE]\n\n")));
+    let request = trace.prompt.as_ref().map(|prompt| {
+        let body = serde_json::json!({
+            "model": "", "stream": true, "messages": [{"role": "user", "content": prompt}],
         });
-        Exchange { request, chunks, ..recorded(id, "sse", Vec::new()) }
+        Bytes::from(body.to_string())
+    });
+    Exchange { request, chunks, ..recorded(trace.id(place), "sse", Vec::new()) }
+}
+
+// === impl Exchange ===
+
+impl From<Capture> for Exchange {
+    fn from(capture: Capture) -> Self {
+        let chunks = capture.chunks.iter();
+        let chunks = chunks.map(|(at, Piece(bytes))| (Duration::from_millis(*at), bytes.clone()));
+        Self {
+            chunks: chunks.collect(),
+            end: body_end(&capture),
+            ended: capture.end_ms.map(Duration::from_millis),
+            truncated: capture.truncated,
+            id: capture.id,
+            path: capture.path,
+            request: capture.request.map(|Piece(body)| body),
+            request_unread: capture.request_unread,
+            status: capture.status,
+            content_type: capture.content_type,
+            undecodable: capture.undecodable,
+        }
     }
 }
 
@@ -270,7 +183,7 @@ fn event(delta: &Delta<'_>, finish: Option<&str>) -> Bytes {
 mod tests {
     use super::*;
 
-    fn lines(text: &str) -> Vec<Result<Exchange, (String, String)>> {
+    fn lines(text: &str) -> Vec<Found> {
         let mut read = Vec::new();
         read_lines("f", text.as_bytes(), |exchange| {
             read.push(exchange);
@@ -288,13 +201,25 @@ mod tests {
              {\"id\":7,\"thinking\":\"one two\",\"answer\":\"three\"}\n",
         );
         let [Ok(captured), Ok(trace)] = &read[..] else { panic!("{read:?}") };
-        assert_eq!(captured.end, BodyEnd::ClientGone);
+        assert_eq!((captured.end, captured.ended), (BodyEnd::ClientGone, None));
         let expected = [(3, &b"da"[..]), (7, b"t\xff")];
         let expected = expected.map(|(at, bytes)| (Duration::from_millis(at), Bytes::from(bytes)));
         assert_eq!(captured.chunks, expected);
         assert_eq!((trace.id.as_str(), trace.request.as_ref()), ("7", None));
         assert_eq!(trace.chunks.len(), 5);
         assert_eq!(trace.chunks.last().unwrap().0, 3 * TOKEN_TIME);
+    }
+
+    #[test]
+    fn what_is_missing_of_a_capture_ends_no_frame() {
+        let read = lines(
+            "{\"v\":1,\"id\":\"a\",\"path\":\"/x\",\"status\":200,\"chunks\":[],\"end\":\"complete\",\
+             \"truncated\":\"size\",\"end_ms\":9,\"request_unread\":[\"encoding\",7]}",
+        );
+        let [Ok(captured)] = &read[..] else { panic!("{read:?}") };
+        assert_eq!((captured.end, captured.truncated), (BodyEnd::Reset, Some(Truncated::Size)));
+        assert_eq!(captured.ended, Some(Duration::from_millis(9)));
+        assert_eq!(captured.request_unread, Some((UnscannedReason::Encoding, 7)));
     }
 
     #[test]
@@ -310,8 +235,8 @@ mod tests {
         assert_eq!(
             told,
             [
-                "f:1 Data error at column 14",
-                "f:2 Syntax error at column 2",
+                "f:1 is no trace: Data error at column 14",
+                "f:2 is no trace: Syntax error at column 2",
                 "f:3 is a capture of version 2, and 1 is known",
                 "f:4 has broken hex digits",
             ]

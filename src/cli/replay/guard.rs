@@ -15,7 +15,10 @@ use thinkgate::{
     policy::{Action, Mode, Verdict},
     record::{Cut, ExchangeReport, Finding},
     scorer::LocalScorer,
-    session::{BodyEnd, Delivery, Effect, Identity, Plan, RequestDecision, ResponseHead, Session},
+    session::{
+        BodyEnd, Delivery, Effect, Identity, LocalResponse, Plan, RequestDecision, ResponseHead,
+        Session,
+    },
     trace::Outcome,
 };
 
@@ -131,7 +134,7 @@ impl Exchange {
         ResponseHead {
             status: self.status,
             content_type: self.content_type.clone(),
-            undecodable: false,
+            undecodable: self.undecodable,
         }
     }
 }
@@ -140,13 +143,9 @@ impl Exchange {
 
 impl Run<'_> {
     fn exchange(&mut self, exchange: &Exchange, begin: Instant) {
-        if let Some(request) = &exchange.request {
-            let decision = self.session.on_request(request.clone());
-            self.score(begin);
-            if let RequestDecision::Respond(response) = decision {
-                self.sent.extend_from_slice(&response.body);
-                return;
-            }
+        if let Some(response) = self.request(exchange, begin) {
+            self.sent.extend_from_slice(&response.body);
+            return;
         }
         let delivery = self.session.on_response(&exchange.head());
         let mut now = begin;
@@ -163,10 +162,26 @@ impl Run<'_> {
             self.score(now);
             self.take_effects();
         }
+        let end = exchange.ended.map_or(now, |at| now.max(begin + at));
+        self.pass_deadlines(end);
         if !self.stopped {
-            self.session.on_end(now, exchange.end);
-            self.score(now);
+            self.session.on_end(end, exchange.end);
+            self.score(end);
             self.take_effects();
+        }
+    }
+
+    /// The answer to the request, where it does not go on.
+    fn request(&mut self, exchange: &Exchange, begin: Instant) -> Option<LocalResponse> {
+        let Some(request) = &exchange.request else {
+            let (reason, bytes) = exchange.request_unread?;
+            return self.session.on_request_unscanned(reason, bytes);
+        };
+        let decision = self.session.on_request(request.clone());
+        self.score(begin);
+        match decision {
+            RequestDecision::Respond(response) => Some(response),
+            RequestDecision::Forward(_) => None,
         }
     }
 
@@ -266,23 +281,7 @@ mod tests {
 
     #[test]
     fn differs_in_what_it_names() {
-        let report = ExchangeReport {
-            dialect: thinkgate::dialect::Dialect::OpenAiChat,
-            mode: Mode::Shadow,
-            model: None,
-            upstream_error: false,
-            choices: Vec::new(),
-            prompt: None,
-            prompt_findings: Vec::new(),
-            verdict: Verdict::Pass,
-            action: Action::Forward,
-            would: Action::Forward,
-            cut: None,
-            outcome_act: None,
-            asked_again: None,
-            bytes: thinkgate::record::ByteCounts::default(),
-            usage: None,
-        };
+        let report = ExchangeReport::unread(Mode::Shadow);
         let fate = Fate::new(&report, 0, b"abc", &[]);
         assert!(fate.acts_as(&fate) && fate.differences(&fate).is_empty());
         let longer =

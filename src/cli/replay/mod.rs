@@ -20,6 +20,7 @@ use serde::Serialize;
 use thinkgate::{
     config::ConfigErrors,
     policy::{Action, Verdict},
+    record::Truncated,
 };
 
 use self::guard::{Fate, Guard};
@@ -34,7 +35,7 @@ const CHANGED: u8 = 1;
 /// What `replay` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Captures and traces (`.jsonl`), recorded bodies (`.sse` `.ndjson` `.json`)
+    /// Captures and traces (`.jsonl`), recorded bodies (`.sse` `.ndjson` `.json`), all of them also with `.gz`
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The configuration that holds now; the defaults where absent
@@ -68,6 +69,9 @@ enum Format {
 struct Change<'f> {
     id: &'f str,
     differs: Vec<&'static str>,
+    /// Why something of it is missing in its capture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated: Option<Truncated>,
     before: &'f Fate,
     after: &'f Fate,
 }
@@ -89,6 +93,8 @@ struct Totals {
 struct Summary {
     exchanges: u64,
     unreadable: u64,
+    /// Exchanges of which the capture lacks something.
+    truncated: u64,
     /// Exchanges whose action changed.
     changed: u64,
     before: Totals,
@@ -167,6 +173,7 @@ impl<W: Write> Replay<W> {
         let before = self.before.replay(exchange, self.begin);
         let after = self.after.replay(exchange, self.begin);
         self.summary.exchanges += 1;
+        self.summary.truncated += u64::from(exchange.truncated.is_some());
         self.summary.before.add(&before);
         self.summary.after.add(&after);
         let differs = after.differences(&before);
@@ -175,7 +182,8 @@ impl<W: Write> Replay<W> {
         if acts && (!self.any || differs.is_empty()) {
             return Ok(());
         }
-        let change = Change { id: &exchange.id, differs, before: &before, after: &after };
+        let (id, truncated) = (&exchange.id, exchange.truncated);
+        let change = Change { id, differs, truncated, before: &before, after: &after };
         match self.format {
             Format::Json => self.line(&change),
             Format::Text => self.tell(&change),
@@ -188,7 +196,7 @@ impl<W: Write> Replay<W> {
     }
 
     fn tell(&mut self, change: &Change<'_>) -> io::Result<()> {
-        let Change { id, differs, before, after } = change;
+        let Change { id, differs, truncated, before, after } = change;
         let acts = |fate: &Fate| match (fate.action, fate.would) {
             (done, would) if done == would => done.name().to_owned(),
             (done, would) => format!("{} (would {})", done.name(), would.name()),
@@ -200,6 +208,13 @@ impl<W: Write> Replay<W> {
             acts(after),
             differs.join(" ")
         )?;
+        match truncated {
+            None => {}
+            Some(Truncated::Stopped) => writeln!(self.out, "  was ended: the rest is not known")?,
+            Some(Truncated::Size | Truncated::Undecodable | Truncated::Unmaskable) => {
+                writeln!(self.out, "  something is missing in its capture")?;
+            }
+        }
         for (sign, fate, other) in [("-", before, after), ("+", after, before)] {
             for flag in fate.flags.difference(&other.flags) {
                 writeln!(self.out, "  {sign} {flag}")?;
@@ -219,11 +234,15 @@ impl<W: Write> Replay<W> {
     }
 
     fn tell_summary(&mut self) -> io::Result<()> {
-        let Summary { exchanges, unreadable, changed, before, after } = &self.summary;
-        writeln!(
+        let Summary { exchanges, unreadable, truncated, changed, before, after } = &self.summary;
+        write!(
             self.out,
             "{exchanges} exchanges, {changed} with another action, {unreadable} unreadable"
         )?;
+        if *truncated > 0 {
+            write!(self.out, ", {truncated} not whole")?;
+        }
+        writeln!(self.out)?;
         let rows = [
             ("flagged", before.flagged, after.flagged),
             ("cut", before.cut, after.cut),

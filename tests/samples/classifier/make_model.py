@@ -3,8 +3,7 @@
     pip install onnx numpy && python make_model.py
 """
 
-import hashlib
-import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,29 +11,16 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+from model_files import CHANNELS, every, tokenizer, write
+
 HEADS = ["risk", "safety_thinking", "refusal", "cybercrime"]
-CHANNELS = ["prompt", "thinking", "answer"]
 # Every other word is calm. What is harmful is of the kind cybercrime.
 WORDS = {"harm": [4, -4, -4, 4], "careful": [-4, 4, -4, -4], "refuse": [-4, -4, 4, -4]}
 CALM = [-4] * len(HEADS)
 
 
-def tokenizer() -> dict:
-    vocabulary = {"[UNK]": 0} | {word: number for number, word in enumerate(WORDS, 1)}
-    return {
-        "version": "1.0",
-        "added_tokens": [],
-        "normalizer": None,
-        "pre_tokenizer": {"type": "WhitespaceSplit"},
-        "post_processor": None,
-        "decoder": None,
-        "truncation": None,
-        "padding": None,
-        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]"},
-    }
-
-
-def graph() -> onnx.ModelProto:
+def graph() -> onnx.GraphProto:
     table = np.array([CALM, *WORDS.values()], dtype=np.float32)
     nodes = [
         helper.make_node("Gather", ["table", "tokens"], ["words"]),
@@ -45,50 +31,40 @@ def graph() -> onnx.ModelProto:
         helper.make_node("Add", ["state", "count"], ["state_out"]),
     ]
     value = helper.make_tensor_value_info
-    return helper.make_model(
-        helper.make_graph(
-            nodes,
-            "words",
-            [
-                value("tokens", TensorProto.INT64, ["B", 8]),
-                value("channel", TensorProto.INT64, ["B", 8]),
-                value("mask", TensorProto.FLOAT, ["B", 8]),
-                value("state", TensorProto.FLOAT, ["B", 2]),
-            ],
-            [
-                value("logits", TensorProto.FLOAT, ["B", 8, len(HEADS)]),
-                value("state_out", TensorProto.FLOAT, ["B", 2]),
-            ],
-            [
-                numpy_helper.from_array(table, "table"),
-                numpy_helper.from_array(np.zeros((3, len(HEADS)), dtype=np.float32), "mark"),
-                numpy_helper.from_array(np.array([1], dtype=np.int64), "steps"),
-            ],
-        ),
-        opset_imports=[helper.make_opsetid("", 17)],
-        ir_version=9,
+    return helper.make_graph(
+        nodes,
+        "words",
+        [
+            value("tokens", TensorProto.INT64, ["B", 8]),
+            value("channel", TensorProto.INT64, ["B", 8]),
+            value("mask", TensorProto.FLOAT, ["B", 8]),
+            value("state", TensorProto.FLOAT, ["B", 2]),
+        ],
+        [
+            value("logits", TensorProto.FLOAT, ["B", 8, len(HEADS)]),
+            value("state_out", TensorProto.FLOAT, ["B", 2]),
+        ],
+        [
+            numpy_helper.from_array(table, "table"),
+            numpy_helper.from_array(np.zeros((3, len(HEADS)), dtype=np.float32), "mark"),
+            numpy_helper.from_array(np.array([1], dtype=np.int64), "steps"),
+        ],
     )
 
 
 def main() -> None:
-    onnx.save(graph(), HERE / "model.onnx")
-    (HERE / "tokenizer.json").write_text(json.dumps(tokenizer(), indent=1) + "\n")
-    digest = {name: hashlib.sha256((HERE / name).read_bytes()).hexdigest() for name in ("model.onnx", "tokenizer.json")}
-    every = lambda value: {channel: {head: value for head in HEADS} for channel in CHANNELS}
-    manifest = {
-        "schema": 1,
-        "name": "words",
-        "version": "1",
-        "files": digest,
+    vocabulary = {"[UNK]": 0} | {word: number for number, word in enumerate(WORDS, 1)}
+    about = {"name": "words", "version": "1"}
+    rest = {
         "state": 2,
         "steps": 8,
         "channels": CHANNELS,
         "heads": HEADS,
-        "calibration": every({"scale": 1.0, "bias": 0.0}),
+        "calibration": every(HEADS, {"scale": 1.0, "bias": 0.0}),
         "decision": {"pool": "mean", "burn_in_tokens": 0, "consecutive": 2},
-        "thresholds": every({"fpr_1": 0.5, "fpr_0.1": 0.9}),
+        "thresholds": every(HEADS, {"fpr_1": 0.5, "fpr_0.1": 0.9}),
     }
-    (HERE / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    write(HERE, graph(), tokenizer(vocabulary), about, rest)
 
 
 if __name__ == "__main__":
