@@ -4,6 +4,7 @@
 //! upstream's body, which cancels the upstream.
 
 use std::{
+    error::Error as StdError,
     pin::Pin,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -16,7 +17,7 @@ use hyper::body::Incoming;
 use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep};
 
-use super::{decode::Decoder, exchange::Exchange, failure::Failure};
+use super::{body::WireBody, decode::Decoder, exchange::Exchange, failure::Failure};
 use crate::{
     record::{
         UnscannedReason,
@@ -53,7 +54,7 @@ struct IdleTimer {
 pub enum BodyError {
     /// The upstream broke its body off.
     #[error("upstream broke its body off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Box<dyn StdError + Send + Sync>),
     /// The upstream was silent for too long.
     #[error("upstream silent for too long")]
     Idle,
@@ -84,8 +85,8 @@ enum Ending {
 
 /// An upstream's body on its way to the client.
 #[derive(Debug)]
-pub struct GuardedBody {
-    upstream: Option<Incoming>,
+pub struct GuardedBody<B = Incoming> {
+    upstream: Option<B>,
     exchange: Exchange,
     way: Way,
     decoder: Option<Decoder>,
@@ -151,13 +152,8 @@ impl BodyError {
 
 // === impl GuardedBody ===
 
-impl GuardedBody {
-    pub(super) fn new(
-        upstream: Incoming,
-        exchange: Exchange,
-        way: Way,
-        decoder: Option<Decoder>,
-    ) -> Self {
+impl<B: WireBody> GuardedBody<B> {
+    pub(super) fn new(upstream: B, exchange: Exchange, way: Way, decoder: Option<Decoder>) -> Self {
         let now = Instant::now();
         let idle_limit = exchange.proxy().timeouts.upstream_idle;
         let delays = exchange.proxy().metrics.added_delays();
@@ -207,7 +203,7 @@ impl GuardedBody {
 
     /// The upstream's body is over as soon as its length says so: nobody may ask for another frame.
     fn notice_end(&mut self, now: Instant) {
-        if self.upstream.as_ref().is_some_and(Incoming::is_end_stream) {
+        if self.upstream.as_ref().is_some_and(Body::is_end_stream) {
             self.on_complete(now);
         }
     }
@@ -322,13 +318,13 @@ impl GuardedBody {
         }
     }
 
-    fn on_upstream_frame(&mut self, frame: Option<Result<Frame<Bytes>, hyper::Error>>) {
+    fn on_upstream_frame(&mut self, frame: Option<Result<Frame<Bytes>, B::Error>>) {
         let now = Instant::now();
         match frame {
             None => self.on_complete(now),
             Some(Err(error)) => {
                 self.exchange.note_failure(Failure::of_chain(&error));
-                self.on_failure(now, BodyError::Broken(error));
+                self.on_failure(now, BodyError::Broken(error.into()));
             }
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(chunk) => self.on_data(now, chunk),
@@ -479,7 +475,7 @@ impl GuardedBody {
     }
 }
 
-impl Body for GuardedBody {
+impl<B: WireBody> Body for GuardedBody<B> {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -543,10 +539,7 @@ impl Body for GuardedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ready.is_empty()
-            && self.trailers.is_none()
-            && matches!(self.ending, Some(Ending::Complete | Ending::Over))
-            && !self.exchange.awaits_scores()
+        self.is_told()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -569,10 +562,20 @@ impl Body for GuardedBody {
     }
 }
 
-impl Drop for GuardedBody {
+impl<B> GuardedBody<B> {
+    /// Whether the client has been told everything.
+    fn is_told(&self) -> bool {
+        self.ready.is_empty()
+            && self.trailers.is_none()
+            && matches!(self.ending, Some(Ending::Complete | Ending::Over))
+            && !self.exchange.awaits_scores()
+    }
+}
+
+impl<B> Drop for GuardedBody<B> {
     fn drop(&mut self) {
         // With a known length nobody asks for the frame after the last.
-        if self.is_end_stream() {
+        if self.is_told() {
             self.exchange.finish(ExchangeEnd::Complete);
         }
     }

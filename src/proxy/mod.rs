@@ -23,10 +23,11 @@ mod request;
 mod upstream;
 
 pub use audit_log::{AuditLog, AuditLogError};
-pub use body::{Activity, Passing, RequestBody, ResponseBody};
+pub use body::{Activity, Passing, RequestBody, ResponseBody, WireBody};
 pub use connect::TimedConnector;
 pub use current::CurrentProxy;
+pub use failure::Failure;
 pub use guarded_body::{BodyError, GuardedBody};
 pub use handler::{Proxy, RouteState};
 pub use remote::{Remote, RemoteError};
-pub use upstream::{UpstreamClient, UpstreamTlsError, client};
+pub use upstream::{Upstream, UpstreamClient, UpstreamTlsError, client};
