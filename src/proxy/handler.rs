@@ -126,7 +126,9 @@ impl Proxy {
         response
     }
 
-    fn route(&self, path: &str) -> &Arc<RouteState> {
+    /// The route of a request's path.
+    #[must_use]
+    pub fn route(&self, path: &str) -> &Arc<RouteState> {
         self.routes.iter().find(|state| state.route.matches(path)).unwrap_or(&self.default_route)
     }
 
