@@ -8,6 +8,7 @@ impl Config {
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
         let differs = [
             ("listen", self.listen != new.listen),
+            ("ext_proc.listen", self.ext_proc != new.ext_proc),
             ("admin_listen", self.admin_listen != new.admin_listen),
             ("audit.file", self.audit.file != new.audit.file),
             ("audit.hash_key_file", self.audit.hash_key_file != new.audit.hash_key_file),
@@ -43,6 +44,7 @@ impl Config {
         Self {
             listen: self.listen,
             admin_listen: self.admin_listen,
+            ext_proc: self.ext_proc,
             audit,
             classifier: self.classifier.clone(),
             connections: self.connections,
