@@ -36,6 +36,8 @@ const DETAILS: &str = "thinkgate";
 pub(super) struct Replies {
     link: Link,
     work: Option<Work>,
+    /// With what the conversation ends, behind all that was told.
+    failure: Option<Status>,
 }
 
 /// The guarding of an exchange, which ends with an error where Envoy shall take it for failed.
@@ -57,7 +59,7 @@ impl Replies {
     pub(super) fn new(proxies: &Arc<CurrentProxy>, inbound: Streaming<ProcessingRequest>) -> Self {
         let link = Link::new(inbound);
         let work = process(Arc::clone(proxies), link.clone());
-        Self { link, work: Some(Box::pin(work)) }
+        Self { link, work: Some(Box::pin(work)), failure: None }
     }
 }
 
@@ -69,12 +71,13 @@ impl Stream for Replies {
             if let Some(reply) = self.link.next_reply() {
                 return Poll::Ready(Some(Ok(reply)));
             }
-            let Some(work) = &mut self.work else { return Poll::Ready(None) };
+            let Some(work) = &mut self.work else {
+                return Poll::Ready(self.failure.take().map(Err));
+            };
             match work.as_mut().poll(context) {
-                Poll::Ready(Ok(())) => self.work = None,
-                Poll::Ready(Err(status)) => {
+                Poll::Ready(outcome) => {
                     self.work = None;
-                    return Poll::Ready(Some(Err(status)));
+                    self.failure = outcome.err();
                 }
                 Poll::Pending => match self.link.next_reply() {
                     Some(reply) => return Poll::Ready(Some(Ok(reply))),
