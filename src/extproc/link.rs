@@ -340,10 +340,12 @@ impl State {
 
 /// How the request's body is sent, or why bodies that are sent so cannot be guarded.
 fn manner(modes: Option<&ProtocolConfiguration>, observed: bool) -> Result<Manner, Status> {
-    // Before Envoy told how it is configured, full duplex was what a processor of bodies could rely on.
-    let duplex = (BodySendMode::FullDuplexStreamed, BodySendMode::FullDuplexStreamed);
-    let modes =
-        modes.map_or(duplex, |modes| (modes.request_body_mode(), modes.response_body_mode()));
+    // Envoy does not tell how bodies are sent where it takes no replies, and other clients of this protocol never do:
+    // then it is the one way that can work.
+    let only = if observed { BodySendMode::Streamed } else { BodySendMode::FullDuplexStreamed };
+    let told =
+        |modes: &ProtocolConfiguration| (modes.request_body_mode(), modes.response_body_mode());
+    let modes = modes.map_or((only, only), told);
     match (observed, modes) {
         (true, (BodySendMode::Streamed, BodySendMode::Streamed)) => Ok(Manner::Observed),
         (true, _) => Err(Status::failed_precondition(

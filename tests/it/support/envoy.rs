@@ -137,7 +137,9 @@ impl Conversation {
             request_body_mode: self.filter.request.into(),
             response_body_mode: self.filter.response.into(),
         };
-        let protocol_config = (!std::mem::replace(&mut self.begun, true)).then_some(modes);
+        // Where it only shows, Envoy does not say how.
+        let tells = !std::mem::replace(&mut self.begun, true) && !self.filter.observes;
+        let protocol_config = tells.then_some(modes);
         let message = ProcessingRequest {
             part: Some(part),
             observability_mode: self.filter.observes,
