@@ -169,6 +169,11 @@ impl Link {
         self.state().replies.pop_front()
     }
 
+    /// Whether Envoy is to be told anything.
+    pub(super) fn has_replies(&self) -> bool {
+        !self.state().replies.is_empty()
+    }
+
     /// Answers a head.
     pub(super) fn tell_head(&self, side: Side, header_mutation: Option<HeaderMutation>) {
         let response = header_mutation.map(|mutation| CommonResponse {

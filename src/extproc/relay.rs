@@ -71,6 +71,10 @@ where
                     self.link.tell_end(self.side);
                 }
             }
+            // What was told goes out before the next frame is looked at; whoever takes it asks again.
+            if !self.over && self.link.has_replies() {
+                return Poll::Pending;
+            }
         }
         Poll::Ready(Ok(()))
     }
