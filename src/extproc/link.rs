@@ -8,7 +8,7 @@ use std::{
     convert::Infallible,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -82,6 +82,8 @@ struct State {
     replies: VecDeque<ProcessingResponse>,
     /// Envoy says nothing more.
     gone: bool,
+    /// Why it cannot be heard any more.
+    failure: Option<Status>,
 }
 
 /// A conversation, shared by the bodies of its two sides. All of them belong to one task.
@@ -107,6 +109,7 @@ impl Link {
             whole_request: Bytes::new(),
             replies: VecDeque::new(),
             gone: false,
+            failure: None,
         })))
     }
 
@@ -135,10 +138,12 @@ impl Link {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Head, Status>>> {
         let mut state = self.state();
-        match Pin::new(&mut state.inbound).poll_next(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(None | Some(Err(_))) => Poll::Ready(None),
-            Poll::Ready(Some(Ok(first))) => Poll::Ready(Some(state.begin(first))),
+        match ready!(Pin::new(&mut state.inbound).poll_next(context)) {
+            Some(Ok(first)) => Poll::Ready(Some(state.begin(first))),
+            end => {
+                state.failure = end.and_then(Result::err);
+                Poll::Ready(None)
+            }
         }
     }
 
@@ -149,19 +154,24 @@ impl Link {
             if let Some(head) = state.response.head.take() {
                 return Poll::Ready(Head::read(head.headers));
             }
-            if state.poll_inbound(context).is_pending() {
-                return Poll::Pending;
-            }
+            ready!(state.poll_inbound(context));
         }
     }
 
-    /// Takes what still comes and has no use for it, until Envoy ends the conversation.
-    pub(super) fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.state();
-        while state.poll_inbound(context).is_ready() {
-            state.response.pieces.clear();
-        }
-        if state.gone { Poll::Ready(()) } else { Poll::Pending }
+    /// Takes in the next part, for whoever asks for it.
+    pub(super) fn poll_part(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.state().poll_inbound(context)
+    }
+
+    /// Throws away what has come of a body that nobody is going to ask for.
+    pub(super) fn discard(&self, side: Side) {
+        self.state().side(side).pieces.clear();
+    }
+
+    /// How this side of a conversation ends that Envoy has ended. To end it well tells Envoy to go on by itself, which
+    /// must not follow from a message that could not be read.
+    pub(super) fn end(&self) -> Result<(), Status> {
+        self.state().failure.take().map_or(Ok(()), Err)
     }
 
     /// The next thing that Envoy is to be told.
@@ -250,7 +260,6 @@ impl Link {
         });
         let response = CommonResponse { header_mutation, body_mutation };
         self.tell(Reply::RequestBody(PartResponse { response: Some(response) }));
-        self.tell_trailers(Side::Request, Trailers::Kept);
     }
 
     /// Answers the client.
@@ -312,8 +321,9 @@ impl State {
                 }
                 Poll::Ready(())
             }
-            Poll::Ready(None | Some(Err(_))) => {
+            Poll::Ready(end) => {
                 self.gone = true;
+                self.failure = end.and_then(Result::err);
                 Poll::Pending
             }
         }
@@ -337,6 +347,11 @@ impl State {
                 self.request.take_piece(piece);
             }
             Part::ResponseBody(piece) => self.response.take_piece(piece),
+            // The whole body was answered before they were sent, and changing one does not make them wrong.
+            Part::RequestTrailers(_) if self.manner == Manner::Buffered => {
+                let reply = Some(Reply::RequestTrailers(TrailersResponse::default()));
+                self.replies.push_back(ProcessingResponse { reply });
+            }
             Part::RequestTrailers(trailers) => self.request.take_trailers(trailers),
             Part::ResponseTrailers(trailers) => self.response.take_trailers(trailers),
         }
@@ -414,9 +429,7 @@ impl Body for Arriving {
             if arrived.ended {
                 return Poll::Ready(None);
             }
-            if state.poll_inbound(context).is_pending() {
-                return Poll::Pending;
-            }
+            ready!(state.poll_inbound(context));
         }
     }
 

@@ -1,10 +1,11 @@
 //! One exchange on its way through Envoy, from the request's head to Envoy's last word.
 
 use std::{
+    convert::Infallible,
     future::poll_fn,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -91,7 +92,7 @@ impl Stream for Replies {
 /// Guards the exchange of one conversation.
 async fn process(proxies: Arc<CurrentProxy>, link: Link) -> Result<(), Status> {
     let Some(head) = poll_fn(|context| link.poll_request_head(context)).await else {
-        return Ok(());
+        return link.end();
     };
     let proxy = proxies.now();
     let head = head.inspect_err(|status| complain(&proxy, status))?;
@@ -116,7 +117,7 @@ async fn process(proxies: Arc<CurrentProxy>, link: Link) -> Result<(), Status> {
         response_fields: HeaderMap::new(),
     };
     let Some(response) = until_gone(&link, proxy.answer(request, &mut upstream)).await else {
-        return Ok(());
+        return link.end();
     };
     let mut upload = upstream.upload;
     let (parts, body) = response.into_parts();
@@ -150,12 +151,18 @@ async fn respond(
 /// Waits for the end of a conversation whose exchange is over. Ending it first would leave what still comes of the
 /// response to Envoy, and behind a cut that is what must not pass.
 async fn finish(link: &Link, mut upload: Upload) -> Result<(), Status> {
-    poll_fn(|context| {
-        upload.poll(context);
-        link.poll_gone(context)
-    })
-    .await;
-    Ok(())
+    let discarding = poll_fn::<Infallible, _>(|context| {
+        loop {
+            upload.poll(context);
+            if upload.is_over() {
+                link.discard(Side::Request);
+            }
+            link.discard(Side::Response);
+            ready!(link.poll_part(context));
+        }
+    });
+    until_gone(link, discarding).await;
+    link.end()
 }
 
 /// What `work` comes to; nothing once Envoy has ended the conversation.

@@ -100,6 +100,11 @@ impl Upload {
         Self::Duplex(Relay::new(link.clone(), Side::Request, body))
     }
 
+    /// Whether everything was told.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, Self::Over)
+    }
+
     /// Tells what there is to tell.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) {
         let told = match self {

@@ -20,8 +20,12 @@ use crate::proxy::CurrentProxy;
 /// The method's path.
 const PROCESS: &str = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
 
-/// Room for what stands around a body in a message.
-const ENVELOPE: usize = 64 << 10;
+/// How many times the largest request that is read a message may have: where Envoy sends a body as a whole, a larger one
+/// has to come before it can be let go on unread.
+const MESSAGE_TIMES: usize = 4;
+
+/// What a message may have in any case: heads, and the pieces of a stream.
+const LEAST: usize = 4 << 20;
 
 /// Answers an Envoy's calls.
 #[derive(Clone, Debug)]
@@ -46,10 +50,9 @@ impl ExternalProcessor {
         if request.uri().path() != PROCESS {
             return Status::unimplemented("only Process is there").into_http();
         }
-        // A body that comes as a whole has its own limit in Envoy.
-        let message = self.proxies.now().limits.request_bytes.saturating_add(ENVELOPE);
+        let message = self.proxies.now().limits.request_bytes.saturating_mul(MESSAGE_TIMES);
         Grpc::new(ProstCodec::default())
-            .max_decoding_message_size(message)
+            .max_decoding_message_size(message.max(LEAST))
             .streaming(Process(self.proxies), request)
             .await
     }

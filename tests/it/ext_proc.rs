@@ -2,7 +2,7 @@ use std::io::Write;
 
 use thinkgate::{
     config::{Config, from_yaml},
-    extproc::messages::{BodySendMode, Part, Reply},
+    extproc::messages::{BodySendMode, Part, Reply, TrailersResponse},
 };
 
 use crate::support::{Conversation, Envoy, Filter, Gate, eventually, pack, piece, soon};
@@ -119,8 +119,8 @@ async fn a_match_in_thinking_or_answer_ends_the_response_in_the_dialects_way() {
         let mut conversation = envoy.chat().await;
         let text = cut(&mut conversation, field).await;
         let first = frame(field, "well ");
-        assert!(text.starts_with(&first), "{text}");
-        assert!(text[first.len()..].starts_with(end), "{text}");
+        let rest = text.strip_prefix(&first);
+        assert!(rest.is_some_and(|rest| rest.starts_with(end)), "{text}");
         assert_eq!(text.contains("stopped by a safety policy"), has_notice, "{text}");
         assert!(text.ends_with("data: [DONE]\n\n") && text.contains("content_filter"), "{text}");
         assert!(!text.contains("fal"), "{text}");
@@ -294,12 +294,8 @@ async fn heads_without_bodies_are_all_that_is_told() {
     let mut conversation = envoy.open().await;
     conversation.request_head("GET", "/v1/models", true);
     assert!(matches!(conversation.reply().await, Ok(Some(Reply::RequestHeaders(_)))));
-    let mut head = piece(b"", true);
-    head.end_of_stream = true;
-    conversation.response_head(&[]);
-    assert_eq!(conversation.response_changes().await, None);
-    conversation.say(Part::ResponseBody(head));
-    assert!(matches!(conversation.reply().await, Ok(Some(Reply::ResponseBody(_)))));
+    conversation.bodiless_response();
+    conversation.response_changes().await;
     assert!(conversation.ends().await);
     recorded(&gate).await;
 }
@@ -320,6 +316,19 @@ async fn a_request_that_is_too_large_passes_in_shadow_and_not_where_it_matters()
     let (_gate, envoy) = gate(&format!("mode: enforce\n{limit}")).await;
     let mut conversation = envoy.post(CHAT, &long).await;
     assert_eq!(conversation.immediate().await.status.unwrap().code, 413);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_be_read_is_an_error_and_not_a_free_pass() {
+    let (gate, envoy) = gate("limits: {request_bytes: 1 KiB}").await;
+    let envoy = envoy.with(Filter::BUFFERED);
+    let mut conversation = envoy.post(CHAT, &"x".repeat(5 << 20)).await;
+    assert!(matches!(conversation.reply().await, Ok(Some(Reply::RequestHeaders(_)))));
+    assert_eq!(conversation.reply().await.unwrap_err().code(), tonic::Code::OutOfRange);
+    recorded(&gate).await;
+    // One that is only too large to be read as a prompt goes on.
+    let mut conversation = envoy.post(CHAT, &"x".repeat(3 << 20)).await;
+    assert_eq!(conversation.request().await.body, b"");
 }
 
 const STEER: &str = "mode: enforce\n\
@@ -349,6 +358,9 @@ async fn a_request_that_comes_as_a_whole_goes_on_as_it_came() {
         let mut conversation = envoy.post(path, &prompt("about a heron")).await;
         // No bytes: those that came are let go on.
         assert_eq!(conversation.request().await.body, b"", "{path}");
+        conversation.request_trailers(&[("x-sum", "1")]);
+        let kept = Reply::RequestTrailers(TrailersResponse::default());
+        assert_eq!(conversation.reply().await.unwrap(), Some(kept));
         conversation.events();
         conversation.chunk(EVENTS);
         conversation.end();

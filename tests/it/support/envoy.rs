@@ -169,6 +169,11 @@ impl Conversation {
         self.response_head(&[("content-type", "text/event-stream")]);
     }
 
+    /// Says a response that has no body.
+    pub(crate) fn bodiless_response(&mut self) {
+        self.say(Part::ResponseHeaders(head(&[(":status", "204")], true)));
+    }
+
     pub(crate) fn chunk(&mut self, bytes: impl AsRef<[u8]>) {
         self.say(Part::ResponseBody(piece(bytes.as_ref(), false)));
     }
@@ -180,6 +185,11 @@ impl Conversation {
     pub(crate) fn trailers(&mut self, fields: &[(&str, &str)]) {
         let trailers = head(fields, false).headers;
         self.say(Part::ResponseTrailers(HttpTrailers { trailers }));
+    }
+
+    pub(crate) fn request_trailers(&mut self, fields: &[(&str, &str)]) {
+        let trailers = head(fields, false).headers;
+        self.say(Part::RequestTrailers(HttpTrailers { trailers }));
     }
 
     /// Says no more, as Envoy does at the end of every exchange.
