@@ -5,12 +5,16 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use http::uri::Scheme;
+use bytes::Bytes;
+use http::{Request, Response, uri::Scheme};
+use http_body::Body;
+use hyper::body::Incoming;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::{Audit, Config, ConfigErrors, Route, RuleSource, load_rules},
+    extproc::ExternalProcessor,
     proxy::{
         AuditLog, AuditLogError, CaptureLog, CaptureLogError, CurrentProxy, Proxy, Remote,
         RemoteError, RouteCapture, RouteState, UpstreamClient, UpstreamTlsError, client,
@@ -21,6 +25,15 @@ use crate::{
     server::{Accepting, Admin, ConnectionSettings, accept_connections, serve_connection},
     session::{Keep, Plan},
 };
+
+/// What thinkgate is to those who connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Front {
+    /// A proxy before a model server.
+    Proxy,
+    /// What an Envoy asks about the exchanges that go through it.
+    ExternalProcessor,
+}
 
 /// A running thinkgate.
 #[derive(Debug)]
@@ -125,13 +138,29 @@ impl StartError {
     }
 }
 
+// === impl Front ===
+
+impl Front {
+    fn address(self, config: &Config) -> SocketAddr {
+        match self {
+            Self::Proxy => config.listen,
+            Self::ExternalProcessor => config.ext_proc.listen,
+        }
+    }
+}
+
 // === impl App ===
 
 impl App {
-    /// Loads, binds and serves. Must run inside a tokio runtime.
+    /// Loads, binds and serves as a proxy. Must run inside a tokio runtime.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_as(Front::Proxy, config).await
+    }
+
+    /// Loads, binds and serves. Must run inside a tokio runtime.
+    pub async fn start_as(front: Front, config: Config) -> Result<Self, StartError> {
         let rules = Self::load_rules(config.rules.clone()).await?;
-        Self::start_with(config, rules).await
+        Box::pin(Self::start_with_rules(front, config, rules)).await
     }
 
     /// Compiles the packs that `sources` name, off the runtime's threads: thousands of rules take seconds.
@@ -144,6 +173,14 @@ impl App {
 
     /// Binds and serves with rules that are compiled already; several runs in one process may share them.
     pub async fn start_with(config: Config, rules: Arc<RuleSet>) -> Result<Self, StartError> {
+        Box::pin(Self::start_with_rules(Front::Proxy, config, rules)).await
+    }
+
+    async fn start_with_rules(
+        front: Front,
+        config: Config,
+        rules: Arc<RuleSet>,
+    ) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new()?);
         let upstream_tasks = TaskTracker::new();
         let client = upstream_client(&config, &upstream_tasks)?;
@@ -161,10 +198,11 @@ impl App {
             closing: closing.clone(),
         };
         let proxy = proxy(&config, &rules, shared)?;
-        let listener = bind(config.listen).await?;
+        let address = front.address(&config);
+        let listener = bind(address).await?;
         let admin_listener = bind(config.admin_listen).await?;
         let app = Self {
-            listening: local_address(&listener, config.listen)?,
+            listening: local_address(&listener, address)?,
             admin: local_address(&admin_listener, config.admin_listen)?,
             rules: rules.rules().len(),
             admin_state: Admin::new(Arc::clone(&metrics)),
@@ -182,25 +220,41 @@ impl App {
             config,
         };
         app.serve_admin(admin_listener);
-        app.serve_clients(listener);
+        app.serve_as(front, listener);
         app.admin_state.set_ready(true);
         Ok(app)
     }
 
-    fn serve_clients(&self, listener: TcpListener) {
+    fn serve_as(&self, front: Front, listener: TcpListener) {
+        let proxies = Arc::clone(&self.proxy);
+        match front {
+            Front::Proxy => {
+                self.serve_clients(listener, move |request| proxies.now().handle(request));
+            }
+            Front::ExternalProcessor => {
+                let processor = ExternalProcessor::new(proxies);
+                self.serve_clients(listener, move |request| processor.clone().call(request));
+            }
+        }
+    }
+
+    fn serve_clients<S, F, B>(&self, listener: TcpListener, service: S)
+    where
+        S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let settings = self.connection_settings(&self.tasks, &self.drain, &self.abort);
         let accepting = Accepting {
             stop: self.accepting.clone(),
             limit: self.config.connections.clients.map(|limit| Arc::new(Semaphore::new(limit))),
         };
-        let proxy = Arc::clone(&self.proxy);
         let tasks = self.tasks.clone();
         self.tasks.spawn(accept_connections(listener, accepting, move |stream, permit| {
-            let proxy = Arc::clone(&proxy);
             // Boxed, so that the task does not hold the future's room several times over.
-            let connection = Box::pin(serve_connection(stream, settings.clone(), move |request| {
-                proxy.now().handle(request)
-            }));
+            let connection = serve_connection(stream, settings.clone(), service.clone());
+            let connection = Box::pin(connection);
             tasks.spawn(async move {
                 connection.await;
                 drop(permit);

@@ -19,6 +19,7 @@
 //! | [`config`] | flags, environment, file | a checked configuration |
 //! | [`scorer`] | text that sessions hand out | its scores, from threads that run the model |
 //! | [`proxy`] | an HTTP request | an HTTP response, with a session reading along |
+//! | [`extproc`] | what an Envoy asks about an exchange | what it is to do, with the same session reading along |
 //! | [`server`] | sockets | connections, drained at the end |
 //! | [`app`] | a configuration | a running thinkgate |
 //!
@@ -47,5 +48,6 @@ pub mod session;
 pub mod config;
 pub mod scorer;
 pub mod proxy;
+pub mod extproc;
 pub mod server;
 pub mod app;

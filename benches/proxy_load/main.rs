@@ -13,6 +13,7 @@
     reason = "a bench may end with a panic, and reads the clock"
 )]
 
+mod envoy;
 mod floor;
 mod job;
 mod load;
@@ -74,6 +75,9 @@ struct Options {
     /// Another binary to be measured beside it, in the mode shadow
     #[arg(long)]
     against: Option<PathBuf>,
+    /// An Envoy to be measured alone and with thinkgate beside it, instead of the bare proxy and thinkgate
+    #[arg(long)]
+    envoy: Option<PathBuf>,
     /// A few seconds, for a look whether it runs
     #[arg(long)]
     quick: bool,

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -48,6 +48,17 @@ impl Server {
             serde_json::from_str(&line).expect("the server says where it listens");
         let address = said.get("listening").and_then(|address| address.as_str()).unwrap();
         Self { address: address.parse().unwrap(), child }
+    }
+
+    /// Starts `command`, which does not say where it listens, and waits until somebody listens at `address`.
+    pub(crate) fn start_at(address: SocketAddr, mut command: Command) -> Self {
+        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut server = Self { child: quiet.spawn().unwrap(), address };
+        while TcpStream::connect(address).is_err() {
+            assert!(server.child.try_wait().unwrap().is_none(), "the server has ended");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        server
     }
 
     /// This binary as another server.
@@ -105,6 +116,11 @@ impl Cpu {
             user: self.user.checked_sub(before.user).unwrap(),
             system: self.system.checked_sub(before.system).unwrap(),
         }
+    }
+
+    /// That of two processes.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { user: self.user + other.user, system: self.system + other.system }
     }
 
     /// Both together.

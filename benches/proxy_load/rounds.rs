@@ -5,7 +5,7 @@ use std::{path::Path, process::Command, time::Duration};
 use tempfile::TempDir;
 
 use super::{
-    Options,
+    Options, envoy,
     job::Job,
     load, material,
     process::{Cpu, Server},
@@ -16,6 +16,8 @@ use super::{
 struct Target {
     name: String,
     server: Server,
+    /// What it asks about every exchange, whose work counts as its own.
+    beside: Option<Server>,
     rounds: Vec<Round>,
 }
 
@@ -31,19 +33,28 @@ struct Round {
     wrong: usize,
 }
 
+impl Target {
+    fn servers(&self) -> impl Iterator<Item = &Server> {
+        std::iter::once(&self.server).chain(&self.beside)
+    }
+
+    fn cpu(&self) -> Cpu {
+        self.servers().map(Server::cpu).fold(Cpu::default(), Cpu::and)
+    }
+
+    fn writes(&self) -> f64 {
+        self.servers().map(Server::writes).sum()
+    }
+}
+
 /// Runs all rounds.
 pub(crate) async fn measure(options: &Options) -> Report {
     let folder = tempfile::tempdir().unwrap();
     let upstream = upstream(&folder);
-    let mut targets = vec![floor(&folder, &upstream)];
-    for mode in &options.modes {
-        targets.push(thinkgate(options, &folder, &upstream, mode));
-    }
-    if let Some(binary) = &options.against {
-        let mut target = thinkgate_of(binary, options, &folder, &upstream, "shadow");
-        "against".clone_into(&mut target.name);
-        targets.push(target);
-    }
+    let mut targets = match &options.envoy {
+        Some(envoy) => envoys(envoy, options, &folder, &upstream),
+        None => proxies(options, &folder, &upstream),
+    };
     let jobs = jobs(options);
     // Connections, allocators and caches are warm before anything counts.
     for target in &mut targets {
@@ -63,6 +74,35 @@ pub(crate) async fn measure(options: &Options) -> Report {
     report(options, &targets)
 }
 
+/// The bare proxy, and thinkgate in its place.
+fn proxies(options: &Options, folder: &TempDir, upstream: &Server) -> Vec<Target> {
+    let mut targets = vec![floor(folder, upstream)];
+    for mode in &options.modes {
+        targets.push(thinkgate(options, folder, upstream, mode));
+    }
+    if let Some(binary) = &options.against {
+        let mut target = thinkgate_of(binary, options, folder, upstream, "shadow");
+        "against".clone_into(&mut target.name);
+        targets.push(target);
+    }
+    targets
+}
+
+/// An Envoy alone, and one with thinkgate beside it.
+fn envoys(binary: &Path, options: &Options, folder: &TempDir, upstream: &Server) -> Vec<Target> {
+    let target = |name: &str, beside: Option<Server>| {
+        let asked = beside.as_ref().map(|guard| guard.address);
+        let server = envoy::start(binary, folder, name, upstream.address, asked);
+        Target { name: name.to_owned(), server, beside, rounds: Vec::new() }
+    };
+    let mut targets = vec![target("envoy", None)];
+    for mode in &options.modes {
+        let guard = start_guard(options, folder, &["ext-proc", "--mode", mode]);
+        targets.push(target(&format!("envoy, {mode}"), Some(guard)));
+    }
+    targets
+}
+
 fn jobs(options: &Options) -> Vec<Job> {
     let Options { streams, rate, seconds, burst, tokens, at_once, .. } = *options;
     let every = Duration::from_secs(1) / u32::try_from(rate).unwrap();
@@ -78,15 +118,15 @@ fn jobs(options: &Options) -> Vec<Job> {
 }
 
 async fn play(target: &Target, upstream: &Server, jobs: &[Job]) -> Round {
-    let (before, writes) = (target.server.cpu(), target.server.writes());
+    let (before, writes) = (target.cpu(), target.writes());
     let limit = Duration::from_mins(5);
     let mut seen = load::play(target.server.address, upstream.address, jobs, limit).await;
-    let cpu = target.server.cpu().since(before);
+    let cpu = target.cpu().since(before);
     seen.delays.sort_unstable();
     let micros = |share| quantile(&seen.delays, share).unwrap_or_default() as f64 / 1000.0;
     Round {
         cpu,
-        writes: target.server.writes() - writes,
+        writes: target.writes() - writes,
         tokens: jobs.iter().map(|job| job.events).sum::<u64>() as f64,
         p50_us: micros(0.5),
         p99_us: micros(0.99),
@@ -104,12 +144,12 @@ pub(crate) fn upstream(folder: &TempDir) -> Server {
 fn floor(folder: &TempDir, upstream: &Server) -> Target {
     let log = folder.path().join("floor.log");
     let server = Server::start_self("floor", Some(upstream.address), &log);
-    Target { name: "floor".to_owned(), server, rounds: Vec::new() }
+    Target { name: "floor".to_owned(), server, beside: None, rounds: Vec::new() }
 }
 
 fn thinkgate(options: &Options, folder: &TempDir, upstream: &Server, mode: &str) -> Target {
     let server = start_thinkgate(options, folder, upstream, mode);
-    Target { name: mode.to_owned(), server, rounds: Vec::new() }
+    Target { name: mode.to_owned(), server, beside: None, rounds: Vec::new() }
 }
 
 fn thinkgate_of(
@@ -130,14 +170,18 @@ pub(crate) fn start_thinkgate(
     upstream: &Server,
     mode: &str,
 ) -> Server {
+    let url = format!("http://{}", upstream.address);
+    start_guard(options, folder, &["serve", "--mode", mode, "--upstream", &url])
+}
+
+fn start_guard(options: &Options, folder: &TempDir, arguments: &[&str]) -> Server {
     let pack = folder.path().join("bench.yaml");
     let yaml = material::pack::yaml(options.seed, options.literals, options.regexes);
     std::fs::write(&pack, yaml).unwrap();
     let built = Path::new(env!("CARGO_BIN_EXE_thinkgate"));
     let mut command = Command::new(options.binary.as_deref().unwrap_or(built));
-    command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-    command.args(["--no-classifier", "--mode", mode]);
-    command.args(["--upstream", &format!("http://{}", upstream.address)]);
+    command.args(arguments).arg("--no-classifier");
+    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     command.arg("--rules").arg(&pack);
     command.arg("--audit").arg(folder.path().join("audit.jsonl"));
     Server::start(command, &folder.path().join("thinkgate.log"))

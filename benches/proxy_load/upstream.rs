@@ -91,6 +91,7 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Request>
     let nothing = Duration::ZERO;
     let mut job = Job { stream: 0, events: 0, every: nothing, delay: nothing, at_once: 1 };
     let mut length = 0;
+    let mut chunked = false;
     loop {
         line.clear();
         reader.read_line(&mut line)?;
@@ -99,10 +100,29 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Request>
             job = Job::of_header(value).ok_or(io::ErrorKind::InvalidData)?;
         } else if name.eq_ignore_ascii_case("content-length") {
             length = value.trim().parse().map_err(io::Error::other)?;
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            chunked = true;
         }
+    }
+    if chunked {
+        skip_chunks(reader)?;
     }
     io::copy(&mut reader.take(length), &mut io::sink())?;
     Ok(Some(Request { job, sums }))
+}
+
+/// Reads a body in chunked coding, as an Envoy sends it on whose length may have changed.
+fn skip_chunks(reader: &mut BufReader<TcpStream>) -> io::Result<()> {
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let size = u64::from_str_radix(line.trim(), 16).map_err(io::Error::other)?;
+        // The chunk, and the end of its line.
+        io::copy(&mut reader.take(size + 2), &mut io::sink())?;
+        if size == 0 {
+            return Ok(());
+        }
+    }
 }
 
 /// A stream that is being sent.

@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod eval;
 mod export;
+mod ext_proc;
 mod plan;
 mod reading;
 mod replay;
@@ -41,6 +42,8 @@ struct Arguments {
 enum Command {
     /// Stand before a model server and read along.
     Serve(Box<serve::Arguments>),
+    /// Read along for an Envoy: its external processor.
+    ExtProc(ext_proc::Arguments),
     /// Tell everything that is wrong with a configuration and its rules.
     Check(check::Arguments),
     /// Show what thinkgate sees and cuts, with model streams that are built in.
@@ -68,6 +71,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     };
     match arguments.command {
         Command::Serve(arguments) => serve::run(*arguments),
+        Command::ExtProc(arguments) => ext_proc::run(arguments),
         Command::Check(arguments) => Ok(check::run(&arguments)),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Scan(arguments) => scan::run(&arguments),

@@ -1,10 +1,14 @@
-//! `thinkgate serve`.
+//! `thinkgate serve`, and what all commands have in common that serve until a signal ends them.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use thinkgate::{
-    app::{App, Reloaded, StartError},
+    app::{App, Front, Reloaded, StartError},
     config::{Config, ConfigErrors, Node, Origin, Value, from_flag},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,6 +23,13 @@ pub(crate) struct Arguments {
     /// Where callers connect, default 127.0.0.1:8080 [env: `THINKGATE_LISTEN`]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What every server takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Common {
     /// Where /livez, /readyz and /metrics are served, default 127.0.0.1:9090 [env: `THINKGATE_ADMIN_LISTEN`]
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
@@ -39,9 +50,22 @@ pub(crate) struct Arguments {
     config: Option<PathBuf>,
 }
 
-/// Serves until a signal ends it; SIGHUP has the configuration read again.
+/// Serves until a signal ends it.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let config = match read_config(arguments.clone()) {
+    serve_as(Front::Proxy, move || read_config(arguments.clone()))
+}
+
+fn read_config(arguments: Arguments) -> Result<Config, ConfigErrors> {
+    let tree = super::file_and_environment(arguments.common.config())?;
+    Config::read(tree.under(arguments.into_tree()))
+}
+
+/// Serves until a signal ends it; SIGHUP has the configuration read again.
+pub(super) fn serve_as<R>(front: Front, read: R) -> anyhow::Result<ExitCode>
+where
+    R: Fn() -> Result<Config, ConfigErrors> + Clone + Send + 'static,
+{
+    let config = match read() {
         Ok(config) => config,
         Err(errors) => {
             super::complain(&errors);
@@ -53,30 +77,31 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(Box::pin(serve(config, arguments)))
+    runtime.block_on(Box::pin(serve(front, config, read)))
 }
 
-fn read_config(arguments: Arguments) -> Result<Config, ConfigErrors> {
-    let tree = super::file_and_environment(arguments.config.as_deref())?;
-    Config::read(tree.under(arguments.into_tree()))
-}
-
-async fn serve(config: Config, arguments: Arguments) -> anyhow::Result<ExitCode> {
+async fn serve<R>(front: Front, config: Config, read: R) -> anyhow::Result<ExitCode>
+where
+    R: Fn() -> Result<Config, ConfigErrors> + Clone + Send + 'static,
+{
     // Before anything else, so that no signal falls between two stools.
     let mut signals = Signals::new().context("cannot listen to signals")?;
     let drain = config.timeouts.drain;
-    let upstream = config.default_route.upstream.to_string();
+    let upstream = match front {
+        Front::Proxy => Some(config.default_route.upstream.to_string()),
+        Front::ExternalProcessor => None,
+    };
     let mode = config.default_route.policy.mode;
-    let app = match App::start(config).await {
+    let app = match App::start_as(front, config).await {
         Ok(app) => app,
         Err(error) => return Ok(refuse(&error)),
     };
-    announce(&app, &upstream, mode.name()).context("cannot write to standard output")?;
+    announce(&app, upstream, mode.name()).context("cannot write to standard output")?;
     let code = loop {
         match signals.next().await {
             Told::End(code) => break code,
             Told::Reload => tokio::select! {
-                () = reload(&app, arguments.clone()) => {}
+                () = reload(&app, read.clone()) => {}
                 code = signals.end() => break code,
             },
         }
@@ -94,8 +119,11 @@ async fn serve(config: Config, arguments: Arguments) -> anyhow::Result<ExitCode>
 }
 
 /// Reads file, environment and rules again. What is broken is told, and what runs goes on.
-async fn reload(app: &App, arguments: Arguments) {
-    match app.reload(move || read_config(arguments)).await {
+async fn reload<R>(app: &App, read: R)
+where
+    R: Fn() -> Result<Config, ConfigErrors> + Send + 'static,
+{
+    match app.reload(read).await {
         Ok(Reloaded { rules, needs_restart }) => {
             tracing::info!(code = "reloaded", rules);
             if !needs_restart.is_empty() {
@@ -113,17 +141,29 @@ fn refuse(error: &StartError) -> ExitCode {
 }
 
 /// The one line on standard output: where thinkgate can be reached.
-fn announce(app: &App, upstream: &str, mode: &str) -> std::io::Result<()> {
-    let line = serde_json::json!({
-        "listening": app.listening().to_string(),
-        "admin": app.admin().to_string(),
-        "upstream": upstream,
-        "mode": mode,
-        "rules": app.rules(),
-        "classifier": app.classifier(),
-    });
+#[derive(serde::Serialize)]
+struct Ready<'a> {
+    listening: String,
+    admin: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<String>,
+    mode: &'a str,
+    rules: usize,
+    classifier: &'a str,
+}
+
+fn announce(app: &App, upstream: Option<String>, mode: &str) -> std::io::Result<()> {
+    let ready = Ready {
+        listening: app.listening().to_string(),
+        admin: app.admin().to_string(),
+        upstream,
+        mode,
+        rules: app.rules(),
+        classifier: app.classifier(),
+    };
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")?;
+    serde_json::to_writer(&mut out, &ready)?;
+    writeln!(out)?;
     out.flush()
 }
 
@@ -180,25 +220,39 @@ impl Signals {
 impl Arguments {
     /// The flags as a tree to lay over the other sources.
     fn into_tree(self) -> Node {
-        let one = |text: String| Value::Scalar(text);
-        let rules = super::rules_flag(self.rules);
+        self.common.into_tree([
+            ("--upstream", &["upstream"][..], self.upstream),
+            ("--listen", &["listen"], self.listen),
+        ])
+    }
+}
+
+// === impl Common ===
+
+impl Common {
+    /// The file of the flag.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// The flags as a tree to lay over the other sources, with those that not every server takes: the flag, its key and
+    /// its value.
+    pub(super) fn into_tree<const N: usize>(
+        self,
+        more: [(&'static str, &[&str], Option<String>); N],
+    ) -> Node {
+        let no_classifier = self.no_classifier.then(|| "false".to_owned());
         let flags = [
-            ("--upstream", &["upstream"][..], self.upstream.map(one)),
-            ("--listen", &["listen"], self.listen.map(one)),
-            ("--admin-listen", &["admin_listen"], self.admin_listen.map(one)),
-            ("--mode", &["mode"], self.mode.map(one)),
-            ("--audit", &["audit", "file"], self.audit.map(one)),
-            (
-                "--no-classifier",
-                &["classifier", "enabled"],
-                self.no_classifier.then(|| one("false".to_owned())),
-            ),
+            ("--admin-listen", &["admin_listen"][..], self.admin_listen),
+            ("--mode", &["mode"], self.mode),
+            ("--audit", &["audit", "file"], self.audit),
+            ("--no-classifier", &["classifier", "enabled"], no_classifier),
         ];
         let nothing = Node { origin: Origin::Flag("--"), value: Value::Map([].into()) };
+        let flags = more.into_iter().chain(flags);
         flags
-            .into_iter()
-            .filter_map(|(flag, key, value)| Some(from_flag(flag, key, value?)))
-            .chain(rules)
+            .filter_map(|(flag, key, value)| Some(from_flag(flag, key, Value::Scalar(value?))))
+            .chain(super::rules_flag(self.rules))
             .fold(nothing, Node::under)
     }
 }

@@ -17,7 +17,7 @@ pub use capture::Capture;
 pub use error::{ConfigError, ConfigErrors};
 pub use rules::{RuleSource, load_rules};
 pub use settings::{
-    Audit, Classifier, Config, ConnectionLimits, Remote, Route, Timeouts, UpstreamTls, UpstreamUrl,
-    known_keys,
+    Audit, Classifier, Config, ConnectionLimits, ExtProc, Remote, Route, Timeouts, UpstreamTls,
+    UpstreamUrl, known_keys,
 };
 pub use tree::{Node, Origin, Value, from_environment, from_flag, from_yaml};

@@ -14,6 +14,7 @@ impl Config {
         let captures = captures.into_iter().map(|(key, same)| (key, !same));
         let differs = [
             ("listen", self.listen != new.listen),
+            ("ext_proc.listen", self.ext_proc != new.ext_proc),
             ("admin_listen", self.admin_listen != new.admin_listen),
             ("audit.file", self.audit.file != new.audit.file),
             ("audit.hash_key_file", self.audit.hash_key_file != new.audit.hash_key_file),
@@ -53,6 +54,7 @@ impl Config {
         Self {
             listen: self.listen,
             admin_listen: self.admin_listen,
+            ext_proc: self.ext_proc,
             audit,
             // Without the section nothing more is captured.
             capture: self.capture.as_ref().zip(new.capture).map(|(own, new)| own.renewed(new)),

@@ -37,6 +37,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where `/livez`, `/readyz` and `/metrics` are served, default 127.0.0.1:9090.
     pub admin_listen: SocketAddr,
+    /// Envoy's external processor, where it is what runs.
+    pub ext_proc: ExtProc,
     /// Which rule packs are loaded, default the built-in ones.
     pub rules: Vec<RuleSource>,
     /// The audit log.
@@ -89,6 +91,13 @@ pub struct UpstreamUrl {
     pub authority: Authority,
     /// The path before every request's path, without a slash at its end.
     pub path: String,
+}
+
+/// Envoy's external processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExtProc {
+    /// Where Envoy connects, default 127.0.0.1:9002.
+    pub listen: SocketAddr,
 }
 
 /// The audit log.
@@ -244,6 +253,12 @@ impl Config {
         if errors.0.is_empty() { Ok(config) } else { Err(errors) }
     }
 
+    /// Reads the tree of a server that needs no upstream, because another gateway has one.
+    pub fn read_without_upstream(tree: Node) -> Result<Self, ConfigErrors> {
+        let (config, errors) = Self::checked(tree, NeedUpstream::No);
+        if errors.0.is_empty() { Ok(config) } else { Err(errors) }
+    }
+
     /// Reads a tree to see what is wrong with it; the upstream may come from a flag later. What is broken has its
     /// default in the configuration that comes back.
     #[must_use]
@@ -314,6 +329,7 @@ fn read(mut root: Section, findings: &mut Findings, need: NeedUpstream) -> Confi
         admin_listen: root
             .value("admin_listen", findings, address)
             .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090))),
+        ext_proc: read_ext_proc(&mut root, findings),
         rules: read_rules(&mut root, findings),
         audit: read_audit(&mut root, findings),
         capture: capture::read(&mut root, findings, &routes),
@@ -330,6 +346,13 @@ fn read(mut root: Section, findings: &mut Findings, need: NeedUpstream) -> Confi
     let (limits, connections) = read_limits(&mut root, findings);
     root.finish(findings);
     Config { limits, connections, ..config }
+}
+
+fn read_ext_proc(root: &mut Section, findings: &mut Findings) -> ExtProc {
+    let mut section = root.section("ext_proc", findings);
+    let listen = section.value("listen", findings, address);
+    section.finish(findings);
+    ExtProc { listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9002))) }
 }
 
 fn read_rules(root: &mut Section, findings: &mut Findings) -> Vec<RuleSource> {

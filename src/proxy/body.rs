@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    error::Error as StdError,
     pin::Pin,
     sync::{
         Arc,
@@ -19,32 +20,45 @@ use tokio::time::Instant;
 
 use super::guarded_body::{BodyError, GuardedBody};
 
+/// A body as it comes from a wire.
+pub trait WireBody:
+    Body<Data = Bytes, Error: StdError + Send + Sync> + Unpin + Send + 'static
+{
+}
+
+impl<B> WireBody for B where
+    B: Body<Data = Bytes, Error: StdError + Send + Sync> + Unpin + Send + 'static
+{
+}
+
 /// What the client gets.
 #[derive(Debug)]
-pub enum ResponseBody {
+pub enum ResponseBody<B = Incoming> {
     /// Bytes of our own.
     Local(Full<Bytes>),
+    /// The upstream's body, read along until its end.
+    Whole(Full<Bytes>),
     /// The upstream's body, read along.
-    Upstream(Box<GuardedBody>),
+    Upstream(Box<GuardedBody<B>>),
 }
 
 /// What the upstream gets.
 #[derive(Debug)]
-pub enum RequestBody {
+pub enum RequestBody<B = Incoming> {
     /// A body that was read whole.
     Whole(Full<Bytes>),
     /// What was read already, then the rest from the wire. Boxed: every upstream connection has a queue with room
     /// for 32 requests.
-    Passing(Box<Passing>),
+    Passing(Box<Passing<B>>),
 }
 
 /// A body that goes on as it comes.
 #[derive(Debug)]
-pub struct Passing {
+pub struct Passing<B = Incoming> {
     /// Chunks that were read already.
     prefix: VecDeque<Bytes>,
     /// The rest.
-    rest: Incoming,
+    rest: B,
     /// Told whenever a chunk goes on.
     activity: Arc<Activity>,
 }
@@ -58,7 +72,7 @@ pub struct Activity {
 
 // === impl ResponseBody ===
 
-impl ResponseBody {
+impl<B> ResponseBody<B> {
     /// A body of our own.
     #[must_use]
     pub fn local(bytes: impl Into<Bytes>) -> Self {
@@ -66,7 +80,7 @@ impl ResponseBody {
     }
 }
 
-impl Body for ResponseBody {
+impl<B: WireBody> Body for ResponseBody<B> {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -75,7 +89,7 @@ impl Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
-            Self::Local(body) => Pin::new(body)
+            Self::Local(body) | Self::Whole(body) => Pin::new(body)
                 .poll_frame(context)
                 .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
             Self::Upstream(body) => Pin::new(body.as_mut()).poll_frame(context),
@@ -84,14 +98,14 @@ impl Body for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Local(body) => body.is_end_stream(),
+            Self::Local(body) | Self::Whole(body) => body.is_end_stream(),
             Self::Upstream(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Local(body) => body.size_hint(),
+            Self::Local(body) | Self::Whole(body) => body.size_hint(),
             Self::Upstream(body) => body.size_hint(),
         }
     }
@@ -99,7 +113,7 @@ impl Body for ResponseBody {
 
 // === impl RequestBody ===
 
-impl RequestBody {
+impl<B> RequestBody<B> {
     /// A body that was read whole.
     #[must_use]
     pub fn whole(bytes: Bytes) -> Self {
@@ -108,19 +122,19 @@ impl RequestBody {
 
     /// A body that goes on as it comes.
     #[must_use]
-    pub fn passing(prefix: VecDeque<Bytes>, rest: Incoming, activity: Arc<Activity>) -> Self {
+    pub fn passing(prefix: VecDeque<Bytes>, rest: B, activity: Arc<Activity>) -> Self {
         Self::Passing(Box::new(Passing { prefix, rest, activity }))
     }
 }
 
-impl Body for RequestBody {
+impl<B: WireBody> Body for RequestBody<B> {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = B::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body)
                 .poll_frame(context)

@@ -12,11 +12,11 @@ use crate::{
 
 /// Why an exchange has no response of the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
+pub struct Failure {
     /// Whose fault it is.
-    pub(super) source: ErrorSource,
+    pub source: ErrorSource,
     /// What happened.
-    pub(super) kind: ErrorKind,
+    pub kind: ErrorKind,
 }
 
 // === impl Failure ===
@@ -87,7 +87,7 @@ impl Failure {
     }
 
     /// The response that the client gets.
-    pub(super) fn response(self) -> Response<ResponseBody> {
+    pub(super) fn response<B>(self) -> Response<ResponseBody<B>> {
         let (status, code, message) = self.told();
         let kind =
             if status.is_server_error() { "upstream_error" } else { "invalid_request_error" };
@@ -96,18 +96,18 @@ impl Failure {
 }
 
 /// A response in the shape of OpenAI's errors.
-pub(super) fn error_response(
+pub(super) fn error_response<B>(
     status: StatusCode,
     kind: &str,
     code: &str,
     message: &str,
-) -> Response<ResponseBody> {
+) -> Response<ResponseBody<B>> {
     let error = json!({"message": message, "type": kind, "param": null, "code": code});
     json_response(status, json!({ "error": error }).to_string())
 }
 
 /// A response that the session gives.
-pub(super) fn local_response(local: LocalResponse) -> Response<ResponseBody> {
+pub(super) fn local_response<B>(local: LocalResponse) -> Response<ResponseBody<B>> {
     let status = StatusCode::from_u16(local.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = Response::new(ResponseBody::local(local.body));
     *response.status_mut() = status;
@@ -115,7 +115,7 @@ pub(super) fn local_response(local: LocalResponse) -> Response<ResponseBody> {
     response
 }
 
-fn json_response(status: StatusCode, body: impl Into<Bytes>) -> Response<ResponseBody> {
+fn json_response<B>(status: StatusCode, body: impl Into<Bytes>) -> Response<ResponseBody<B>> {
     let mut response = Response::new(ResponseBody::local(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

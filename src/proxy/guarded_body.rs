@@ -4,6 +4,7 @@
 //! upstream's body, which cancels the upstream.
 
 use std::{
+    error::Error as StdError,
     pin::Pin,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -18,6 +19,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::{
     asking_again::{Answer, Asked, AskingAgain},
+    body::WireBody,
     decode::{Decoder, Encoding},
     exchange::Exchange,
     failure::Failure,
@@ -59,7 +61,7 @@ struct IdleTimer {
 pub enum BodyError {
     /// The upstream broke its body off.
     #[error("upstream broke its body off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Box<dyn StdError + Send + Sync>),
     /// The upstream was silent for too long.
     #[error("upstream silent for too long")]
     Idle,
@@ -90,8 +92,8 @@ enum Ending {
 
 /// An upstream's body on its way to the client.
 #[derive(Debug)]
-pub struct GuardedBody {
-    upstream: Option<Incoming>,
+pub struct GuardedBody<B = Incoming> {
+    upstream: Option<B>,
     exchange: Exchange,
     way: Way,
     decoder: Option<Decoder>,
@@ -112,9 +114,9 @@ pub struct GuardedBody {
     /// What the head tells beside the upstream's own.
     outcome: Option<String>,
     /// What it takes to ask again, where the session may.
-    asking_again: Option<Box<AskingAgain>>,
+    asking_again: Option<Box<AskingAgain<B>>>,
     /// The answer that is awaited after that.
-    asked: Option<Asked>,
+    asked: Option<Asked<B>>,
     /// Whether the response's head is still to come, so that a failure can be told by its status.
     before_head: bool,
     idle_limit: Duration,
@@ -163,13 +165,8 @@ impl BodyError {
 
 // === impl GuardedBody ===
 
-impl GuardedBody {
-    pub(super) fn new(
-        upstream: Incoming,
-        exchange: Exchange,
-        way: Way,
-        decoder: Option<Decoder>,
-    ) -> Self {
+impl<B: WireBody> GuardedBody<B> {
+    pub(super) fn new(upstream: B, exchange: Exchange, way: Way, decoder: Option<Decoder>) -> Self {
         let now = Instant::now();
         let idle_limit = exchange.proxy().timeouts.upstream_idle;
         let delays = exchange.proxy().metrics.added_delays();
@@ -214,7 +211,7 @@ impl GuardedBody {
 
     /// Gives what it takes to ask again.
     #[must_use]
-    pub(super) fn asking_again(mut self, asking_again: Option<Box<AskingAgain>>) -> Self {
+    pub(super) fn asking_again(mut self, asking_again: Option<Box<AskingAgain<B>>>) -> Self {
         self.asking_again = asking_again;
         self
     }
@@ -234,7 +231,7 @@ impl GuardedBody {
 
     /// The upstream's body is over as soon as its length says so: nobody may ask for another frame.
     fn notice_end(&mut self, now: Instant) {
-        if self.upstream.as_ref().is_some_and(Incoming::is_end_stream) {
+        if self.upstream.as_ref().is_some_and(Body::is_end_stream) {
             self.on_complete(now);
         }
     }
@@ -347,7 +344,7 @@ impl GuardedBody {
         Poll::Ready(())
     }
 
-    fn on_answer(&mut self, now: Instant, answer: Answer) {
+    fn on_answer(&mut self, now: Instant, answer: Answer<B>) {
         let cap = self.exchange.proxy().limits.frame_bytes;
         let response = match answer {
             Ok(response) => response,
@@ -411,13 +408,13 @@ impl GuardedBody {
         }
     }
 
-    fn on_upstream_frame(&mut self, frame: Option<Result<Frame<Bytes>, hyper::Error>>) {
+    fn on_upstream_frame(&mut self, frame: Option<Result<Frame<Bytes>, B::Error>>) {
         let now = Instant::now();
         match frame {
             None => self.on_complete(now),
             Some(Err(error)) => {
                 self.exchange.note_failure(Failure::of_chain(&error));
-                self.on_failure(now, BodyError::Broken(error));
+                self.on_failure(now, BodyError::Broken(error.into()));
             }
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(chunk) => self.on_data(now, chunk),
@@ -568,7 +565,7 @@ impl GuardedBody {
     }
 }
 
-impl Body for GuardedBody {
+impl<B: WireBody> Body for GuardedBody<B> {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -638,10 +635,7 @@ impl Body for GuardedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ready.is_empty()
-            && self.trailers.is_none()
-            && matches!(self.ending, Some(Ending::Complete | Ending::Over))
-            && !self.exchange.awaits_scores()
+        self.is_told()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -664,10 +658,20 @@ impl Body for GuardedBody {
     }
 }
 
-impl Drop for GuardedBody {
+impl<B> GuardedBody<B> {
+    /// Whether the client has been told everything.
+    fn is_told(&self) -> bool {
+        self.ready.is_empty()
+            && self.trailers.is_none()
+            && matches!(self.ending, Some(Ending::Complete | Ending::Over))
+            && !self.exchange.awaits_scores()
+    }
+}
+
+impl<B> Drop for GuardedBody<B> {
     fn drop(&mut self) {
         // With a known length nobody asks for the frame after the last.
-        if self.is_end_stream() {
+        if self.is_told() {
             self.exchange.finish(ExchangeEnd::Complete);
         }
     }

@@ -5,11 +5,10 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING},
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
     request, response,
 };
-use http_body::Body;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -17,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     asking_again::AskingAgain,
     audit_log::AuditLog,
-    body::{Activity, RequestBody, ResponseBody},
+    body::{Activity, RequestBody, ResponseBody, WireBody},
     capture::{CaptureLog, RouteCapture},
     decode::{Decoder, Encoding},
     exchange::{Exchange, REQUEST_ID},
@@ -26,7 +25,7 @@ use super::{
     headers,
     remote::Remote,
     request::{ReadBody, read_body},
-    upstream::UpstreamClient,
+    upstream::{Pooled, Upstream, UpstreamClient},
 };
 use crate::{
     config::{Route, Timeouts},
@@ -99,8 +98,18 @@ impl RouteState {
 // === impl Proxy ===
 
 impl Proxy {
-    /// Answers a request. Dropping the future cancels the upstream.
+    /// Answers a request of a connection. Dropping the future cancels the upstream.
     pub async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<ResponseBody> {
+        let client = self.client.clone();
+        self.answer(request, &mut Pooled(client)).await
+    }
+
+    /// Answers a request with what `upstream` answers, a session reading along. Dropping the future ends the exchange.
+    pub async fn answer<U: Upstream>(
+        self: Arc<Self>,
+        request: Request<U::RequestBody>,
+        upstream: &mut U,
+    ) -> Response<ResponseBody<U::ResponseBody>> {
         let (mut parts, body) = request.into_parts();
         let route = Arc::clone(self.route(parts.uri.path()));
         let mut exchange = Exchange::begin(Arc::clone(&self), route, &parts.headers);
@@ -109,14 +118,14 @@ impl Proxy {
         if let Some(id) = &request_id {
             parts.headers.insert(REQUEST_ID, id.clone());
         }
-        let mut response = if parts.method == Method::CONNECT {
+        let mut response = if parts.method == Method::CONNECT && !U::TAKES_CONNECT {
             let message = "This is no forward proxy.";
             let kind = "invalid_request_error";
             exchange.set_status(StatusCode::METHOD_NOT_ALLOWED.as_u16());
             exchange.finish(ExchangeEnd::Complete);
             error_response(StatusCode::METHOD_NOT_ALLOWED, kind, "method_not_allowed", message)
         } else {
-            Box::pin(self.exchange(exchange, parts, body)).await
+            Box::pin(self.exchange(exchange, parts, body, upstream)).await
         };
         if let Some(id) = request_id {
             response.headers_mut().entry(REQUEST_ID).or_insert(id);
@@ -124,16 +133,19 @@ impl Proxy {
         response
     }
 
-    fn route(&self, path: &str) -> &Arc<RouteState> {
+    /// The route of a request's path.
+    #[must_use]
+    pub fn route(&self, path: &str) -> &Arc<RouteState> {
         self.routes.iter().find(|state| state.route.matches(path)).unwrap_or(&self.default_route)
     }
 
-    async fn exchange(
+    async fn exchange<U: Upstream>(
         &self,
         mut exchange: Exchange,
         parts: request::Parts,
-        body: Incoming,
-    ) -> Response<ResponseBody> {
+        body: U::RequestBody,
+        upstream: &mut U,
+    ) -> Response<ResponseBody<U::ResponseBody>> {
         let endpoint = (parts.method == Method::POST)
             .then(|| Endpoint::of_path(parts.uri.path()))
             .flatten()
@@ -160,18 +172,15 @@ impl Proxy {
                 }
             }
         };
-        let Ok(request) = upstream_request(exchange.route(), parts, body, endpoint.is_some())
-        else {
-            let failure = Failure { source: ErrorSource::Internal, kind: ErrorKind::Request };
-            return fail(exchange, failure);
-        };
+        let request = Request::from_parts(parts, body);
         let asking_again = exchange
             .session()
             .is_some_and(|session| session.may_ask_again())
-            .then(|| AskingAgain::of(&self.client, &request));
+            .then(|| upstream.asking_again(&exchange.route().route, &request))
+            .flatten();
         let answer = tokio::select! {
             biased;
-            answer = self.client.request(request) => answer.map_err(|error| Failure::of_client(&error)),
+            answer = upstream.ask(&exchange.route().route, request, endpoint.is_some()) => answer,
             () = activity.silence(self.timeouts.upstream_idle) => Err(Failure::upstream(ErrorKind::IdleTimeout)),
         };
         match answer {
@@ -181,13 +190,13 @@ impl Proxy {
     }
 
     /// Lets the session read the request, as far as it may.
-    async fn inspect_request(
+    async fn inspect_request<B: WireBody>(
         &self,
         exchange: &mut Exchange,
         parts: &request::Parts,
-        body: Incoming,
+        body: B,
         activity: &Arc<Activity>,
-    ) -> Result<RequestBody, Refused> {
+    ) -> Result<RequestBody<B>, Refused> {
         if headers::request_is_encoded(&parts.headers) {
             let bytes = body.size_hint().lower();
             note_unread(exchange, UnscannedReason::Encoding, bytes)?;
@@ -218,15 +227,14 @@ impl Proxy {
     }
 
     /// Turns the upstream's response into the client's.
-    async fn deliver(
+    async fn deliver<B: WireBody>(
         &self,
         mut exchange: Exchange,
-        response: Response<Incoming>,
-        asking_again: Option<Box<AskingAgain>>,
-    ) -> Response<ResponseBody> {
+        response: Response<B>,
+        asking_again: Option<Box<AskingAgain<B>>>,
+    ) -> Response<ResponseBody<B>> {
         let (mut parts, body) = response.into_parts();
         parts.version = Version::HTTP_11;
-        headers::strip_hop_by_hop(&mut parts.headers);
         exchange.set_status(parts.status.as_u16());
         let cap = self.limits.frame_bytes;
         let encoding = Encoding::of(&parts.headers, cap);
@@ -307,14 +315,14 @@ pub(super) fn response_head(parts: &response::Parts, encoding: &Encoding) -> Res
 
 /// Reads the whole body before the head goes out. A body beyond `limit` goes on as a stream after all: what is to
 /// pass then passes in pieces.
-async fn deliver_whole(
+async fn deliver_whole<B: WireBody>(
     mut parts: response::Parts,
-    body: Incoming,
+    body: B,
     exchange: Exchange,
     decoder: Option<Decoder>,
-    asking_again: Option<Box<AskingAgain>>,
+    asking_again: Option<Box<AskingAgain<B>>>,
     limit: usize,
-) -> Response<ResponseBody> {
+) -> Response<ResponseBody<B>> {
     let mut body = Box::new(
         GuardedBody::new(body, exchange, Way::Effects, decoder)
             .asking_again(asking_again)
@@ -344,35 +352,17 @@ async fn deliver_whole(
         parts.headers.insert(OUTCOME_FIELD, outcome);
     }
     parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
-    Response::from_parts(parts, ResponseBody::local(whole.freeze()))
+    Response::from_parts(parts, ResponseBody::Whole(Full::new(whole.freeze())))
 }
 
-fn upstream_request(
-    route: &RouteState,
-    mut parts: request::Parts,
-    body: RequestBody,
-    inspected: bool,
-) -> Result<Request<RequestBody>, http::Error> {
-    parts.uri = route.route.upstream.join(parts.uri.path_and_query())?;
-    parts.version = Version::HTTP_11;
-    parts.extensions.clear();
-    headers::prepare_request(&mut parts.headers, inspected);
-    if matches!(body, RequestBody::Whole(_)) {
-        // The client sets the length of the body that it is given.
-        parts.headers.remove(CONTENT_LENGTH);
-        parts.headers.remove(TRANSFER_ENCODING);
-    }
-    Ok(Request::from_parts(parts, body))
-}
-
-fn finish_here(mut exchange: Exchange, local: LocalResponse) -> Response<ResponseBody> {
+fn finish_here<B>(mut exchange: Exchange, local: LocalResponse) -> Response<ResponseBody<B>> {
     exchange.note_truncated(Truncated::Stopped);
     exchange.set_status(local.status);
     exchange.finish(ExchangeEnd::Complete);
     local_response(local)
 }
 
-fn fail(mut exchange: Exchange, failure: Failure) -> Response<ResponseBody> {
+fn fail<B>(mut exchange: Exchange, failure: Failure) -> Response<ResponseBody<B>> {
     exchange.note_failure(failure);
     let response = failure.response();
     exchange.set_status(response.status().as_u16());

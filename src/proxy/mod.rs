@@ -26,12 +26,14 @@ mod request;
 mod upstream;
 mod writer;
 
+pub use asking_again::AskingAgain;
 pub use audit_log::{AuditLog, AuditLogError};
-pub use body::{Activity, Passing, RequestBody, ResponseBody};
+pub use body::{Activity, Passing, RequestBody, ResponseBody, WireBody};
 pub use capture::{CaptureLog, CaptureLogError, RouteCapture};
 pub use connect::TimedConnector;
 pub use current::CurrentProxy;
+pub use failure::Failure;
 pub use guarded_body::{BodyError, GuardedBody};
 pub use handler::{Proxy, RouteState};
 pub use remote::{Remote, RemoteError};
-pub use upstream::{UpstreamClient, UpstreamTlsError, client};
+pub use upstream::{Upstream, UpstreamClient, UpstreamTlsError, client};

@@ -3,13 +3,13 @@
 use std::{collections::VecDeque, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http_body::Body;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+
+use super::body::WireBody;
 
 /// What was read of a body.
 #[derive(Debug)]
-pub(super) enum ReadBody {
+pub(super) enum ReadBody<B> {
     /// All of it.
     Whole(Bytes),
     /// More than the limit: what was read, and the rest on the wire.
@@ -17,7 +17,7 @@ pub(super) enum ReadBody {
         /// What was read.
         prefix: VecDeque<Bytes>,
         /// The rest.
-        rest: Incoming,
+        rest: B,
     },
 }
 
@@ -26,11 +26,11 @@ pub(super) enum ReadBody {
 pub(super) struct Broken;
 
 /// Reads `body` to its end or to `limit` bytes; `idle` is how long the client may pause.
-pub(super) async fn read_body(
-    mut body: Incoming,
+pub(super) async fn read_body<B: WireBody>(
+    mut body: B,
     limit: usize,
     idle: Duration,
-) -> Result<ReadBody, Broken> {
+) -> Result<ReadBody<B>, Broken> {
     let announced = body.size_hint().lower();
     if announced > limit as u64 {
         return Ok(ReadBody::TooLarge { prefix: VecDeque::new(), rest: body });

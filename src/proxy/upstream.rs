@@ -1,7 +1,13 @@
-//! The pooled client: HTTP/1.1, or HTTP/2 where ALPN offers it; plain or TLS.
+//! The way to the model server: the pooled client, HTTP/1.1, or HTTP/2 where ALPN offers it; plain or TLS.
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http::{
+    Request, Response, Version,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+};
+use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -14,8 +20,48 @@ use rustls::{
 };
 use tokio_util::task::TaskTracker;
 
-use super::{body::RequestBody, connect::TimedConnector};
-use crate::config::{Timeouts, UpstreamTls};
+use super::{
+    asking_again::AskingAgain,
+    body::{RequestBody, WireBody},
+    connect::TimedConnector,
+    failure::Failure,
+    headers,
+};
+use crate::{
+    config::{Route, Timeouts, UpstreamTls},
+    record::metrics::{ErrorKind, ErrorSource},
+};
+
+/// The way of one exchange to the model server and back.
+pub trait Upstream: Send {
+    /// The client's body.
+    type RequestBody: WireBody;
+    /// The model server's.
+    type ResponseBody: WireBody;
+    /// Whether tunnels may be asked for.
+    const TAKES_CONNECT: bool;
+
+    /// Asks for an answer; `inspected` says whether it is going to be read.
+    fn ask(
+        &mut self,
+        route: &Route,
+        request: Request<RequestBody<Self::RequestBody>>,
+        inspected: bool,
+    ) -> impl Future<Output = Result<Response<Self::ResponseBody>, Failure>> + Send;
+
+    /// What it takes to send `request` once more, with another body; none where that cannot be done.
+    fn asking_again(
+        &self,
+        _route: &Route,
+        _request: &Request<RequestBody<Self::RequestBody>>,
+    ) -> Option<Box<AskingAgain<Self::ResponseBody>>> {
+        None
+    }
+}
+
+/// The way over the pooled client.
+#[derive(Debug)]
+pub(super) struct Pooled(pub(super) UpstreamClient);
 
 /// The client for every upstream.
 pub type UpstreamClient = Client<TimedConnector<HttpsConnector<HttpConnector>>, RequestBody>;
@@ -72,6 +118,64 @@ pub fn client(
         .http2_initial_stream_window_size(256 << 10)
         .http2_max_send_buf_size(64 << 10)
         .build(TimedConnector::new(https, timeouts.connect)))
+}
+
+// === impl Pooled ===
+
+impl Upstream for Pooled {
+    type RequestBody = Incoming;
+    type ResponseBody = Incoming;
+    const TAKES_CONNECT: bool = false;
+
+    async fn ask(
+        &mut self,
+        route: &Route,
+        request: Request<RequestBody>,
+        inspected: bool,
+    ) -> Result<Response<Incoming>, Failure> {
+        let internal = |_| Failure { source: ErrorSource::Internal, kind: ErrorKind::Request };
+        let request = upstream_request(route, request, inspected).map_err(internal)?;
+        let answer = self.0.request(request).await;
+        let mut response = answer.map_err(|error| Failure::of_client(&error))?;
+        headers::strip_hop_by_hop(response.headers_mut());
+        Ok(response)
+    }
+
+    fn asking_again(
+        &self,
+        route: &Route,
+        request: &Request<RequestBody>,
+    ) -> Option<Box<AskingAgain<Incoming>>> {
+        let mut head = Request::new(RequestBody::whole(Bytes::new()));
+        head.method_mut().clone_from(request.method());
+        head.uri_mut().clone_from(request.uri());
+        head.headers_mut().clone_from(request.headers());
+        let (head, _) = upstream_request(route, head, true).ok()?.into_parts();
+        let client = self.0.clone();
+        Some(Box::new(AskingAgain::by(move |body| {
+            let request = Request::from_parts(head.clone(), RequestBody::whole(body));
+            let answer = client.request(request);
+            async move { answer.await.map_err(|error| Failure::of_client(&error)) }
+        })))
+    }
+}
+
+fn upstream_request(
+    route: &Route,
+    request: Request<RequestBody>,
+    inspected: bool,
+) -> Result<Request<RequestBody>, http::Error> {
+    let (mut parts, body) = request.into_parts();
+    parts.uri = route.upstream.join(parts.uri.path_and_query())?;
+    parts.version = Version::HTTP_11;
+    parts.extensions.clear();
+    headers::prepare_request(&mut parts.headers, inspected);
+    if matches!(body, RequestBody::Whole(_)) {
+        // The client sets the length of the body that it is given.
+        parts.headers.remove(CONTENT_LENGTH);
+        parts.headers.remove(TRANSFER_ENCODING);
+    }
+    Ok(Request::from_parts(parts, body))
 }
 
 fn tls_config(tls: &UpstreamTls, needed: bool) -> Result<ClientConfig, UpstreamTlsError> {

@@ -1,6 +1,8 @@
 use std::{fs, io::Read, process::Command};
 
-use crate::support::{Client, Script, Served, Signal, Upstream, eventually, pack, soon, thinkgate};
+use crate::support::{
+    Client, Envoy, Script, Served, Signal, Upstream, eventually, pack, soon, thinkgate,
+};
 
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = thinkgate().args(arguments).output().unwrap();
@@ -28,6 +30,25 @@ async fn says_where_it_listens_in_one_line_and_ends_at_a_signal() {
         served.out.read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "", "one line and no more");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_an_envoy_it_needs_no_upstream_and_names_none() {
+    let mut command = thinkgate();
+    command.args(["ext-proc", "--listen", "127.0.0.1:0", "--mode", "enforce"]);
+    command.env("THINKGATE_ADMIN_LISTEN", "127.0.0.1:0");
+    let mut served = Served::start(command);
+    assert_eq!(served.line["mode"], "enforce");
+    assert!(served.line.get("upstream").is_none());
+    drop(Envoy::of(served.address()).chat().await);
+    served.signal("TERM");
+    assert_eq!(served.code().await, Some(143));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, _, error) =
+        run(&["ext-proc", "--listen", &address, "--admin-listen", "127.0.0.1:0"]);
+    assert_eq!(code, Some(70));
+    assert!(error.contains(&address), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,6 +27,8 @@ mod enforcement;
 mod eval;
 /// A model that is asked and judged, and what is exported of it.
 mod eval_model;
+/// What an Envoy is told of the exchanges that go through it.
+mod ext_proc;
 /// Peers that break, stall, lie or vanish.
 mod faults;
 /// Recorded response bodies, cut everywhere, give the expected texts.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use thinkgate::{
-    app::{App, Drained},
+    app::{App, Drained, Front},
     config::{Config, from_yaml},
 };
 
@@ -25,16 +25,25 @@ impl Gate {
 
     /// With more keys, as in the file; without the classifier unless they speak of it.
     pub(crate) async fn configured(upstream: &str, more: &str) -> Self {
+        Self::started_as(Front::Proxy, upstream, more).await
+    }
+
+    /// As an Envoy's external processor.
+    pub(crate) async fn beside_envoy(more: &str) -> Self {
+        Self::started_as(Front::ExternalProcessor, "http://nobody.invalid", more).await
+    }
+
+    async fn started_as(front: Front, upstream: &str, more: &str) -> Self {
         let classifier =
             if more.contains("classifier:") { "" } else { "classifier: {enabled: false}" };
         let text = format!(
             "upstream: {upstream}\nlisten: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\n\
-             rules: [{}]\n{classifier}\n{more}\n",
+             ext_proc: {{listen: 127.0.0.1:0}}\nrules: [{}]\n{classifier}\n{more}\n",
             pack().display()
         );
         let tree = from_yaml("test.yaml", &text).expect("YAML");
         let config = Config::read(tree).unwrap_or_else(|errors| panic!("{errors}"));
-        let app = App::start(config).await.expect("a start");
+        let app = App::start_as(front, config).await.expect("a start");
         Self { app }
     }
 

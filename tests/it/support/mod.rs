@@ -1,6 +1,7 @@
 //! A fake upstream, a thinkgate in this process, and clients that speak raw bytes.
 
 mod client;
+mod envoy;
 mod gate;
 mod served;
 mod upstream;
@@ -8,6 +9,7 @@ mod upstream;
 use std::{fs, future::Future, path::PathBuf, time::Duration};
 
 pub(crate) use client::Client;
+pub(crate) use envoy::{Conversation, Envoy, Filter, piece};
 pub(crate) use gate::Gate;
 pub(crate) use served::{Served, thinkgate};
 pub(crate) use upstream::{Script, Signal, Upstream};
