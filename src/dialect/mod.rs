@@ -1,9 +1,12 @@
 //! The wire vocabularies of model servers: a frame's deltas, and how a refusal is written.
 
+mod anthropic;
 pub mod chunk;
 mod cursor;
+mod fields;
 mod json;
 pub mod openai_chat;
+mod pieces;
 pub mod refusal;
 pub mod request;
 pub mod steer;
@@ -34,6 +37,8 @@ pub enum Dialect {
     /// Text completions.
     #[serde(rename = "openai_completions")]
     OpenAiCompletions,
+    /// Anthropic Messages.
+    Anthropic,
     /// A normalised trace, not a wire.
     Trace,
     /// Not understood: its bytes are counted as unscanned.
@@ -48,6 +53,8 @@ pub enum Endpoint {
     ChatCompletions,
     /// A path that ends in `/completions`, whatever the prefix.
     Completions,
+    /// A path that ends in `/v1/messages`, whatever the prefix.
+    Messages,
 }
 
 // === impl Dialect ===
@@ -59,6 +66,7 @@ impl Dialect {
         match self {
             Self::OpenAiChat => "openai_chat",
             Self::OpenAiCompletions => "openai_completions",
+            Self::Anthropic => "anthropic",
             Self::Trace => "trace",
             Self::Unknown => "unknown",
         }
@@ -68,9 +76,11 @@ impl Dialect {
     #[must_use]
     pub const fn stream_type(self) -> &'static str {
         match self {
-            Self::OpenAiChat | Self::OpenAiCompletions | Self::Trace | Self::Unknown => {
-                "text/event-stream"
-            }
+            Self::OpenAiChat
+            | Self::OpenAiCompletions
+            | Self::Anthropic
+            | Self::Trace
+            | Self::Unknown => "text/event-stream",
         }
     }
 
@@ -80,6 +90,7 @@ impl Dialect {
     pub const fn hides_whole_fields(self) -> bool {
         match self {
             Self::OpenAiChat | Self::OpenAiCompletions | Self::Trace | Self::Unknown => true,
+            Self::Anthropic => false,
         }
     }
 
@@ -88,6 +99,7 @@ impl Dialect {
     pub const fn id_prefix(self) -> &'static str {
         match self {
             Self::OpenAiCompletions => "cmpl-",
+            Self::Anthropic => "msg_",
             Self::OpenAiChat | Self::Trace | Self::Unknown => "chatcmpl-",
         }
     }
@@ -97,7 +109,7 @@ impl Dialect {
     pub const fn prompt_field(self) -> &'static str {
         match self {
             Self::OpenAiCompletions => "prompt",
-            Self::OpenAiChat | Self::Trace | Self::Unknown => "messages",
+            Self::OpenAiChat | Self::Anthropic | Self::Trace | Self::Unknown => "messages",
         }
     }
 }
@@ -113,6 +125,8 @@ impl Endpoint {
             Some(Self::ChatCompletions)
         } else if path.ends_with("/completions") {
             Some(Self::Completions)
+        } else if path.ends_with("/v1/messages") {
+            Some(Self::Messages)
         } else {
             None
         }
@@ -124,6 +138,7 @@ impl Endpoint {
         match self {
             Self::ChatCompletions => Dialect::OpenAiChat,
             Self::Completions => Dialect::OpenAiCompletions,
+            Self::Messages => Dialect::Anthropic,
         }
     }
 }

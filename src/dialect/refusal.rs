@@ -1,5 +1,5 @@
-//! How a refusal is written: what ends a stream, a whole body or a request the way that the clients of chat and
-//! text completions expect.
+//! How a refusal is written: what ends a stream, a whole body or a request the way that the dialect's clients expect.
+//! Here are chat and text completions; other dialects have theirs beside their readers.
 //!
 //! Finish reason `content_filter` is the one ending that no measured client library takes for an error and that
 //! all report as a filter stop (`wire.md`, section 2). There is never an `error` key in a chunk.
@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{Dialect, chunk::Envelope};
+use super::{Dialect, anthropic, chunk::Envelope};
 
 /// What the refusal's chunks say of themselves: raw JSON values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +87,7 @@ pub fn whole_body(
     usage: Option<&str>,
 ) -> Bytes {
     let object = match dialect {
+        Dialect::Anthropic => return anthropic::whole_body(identity, notice, usage),
         Dialect::OpenAiCompletions => "text_completion",
         _ => "chat.completion",
     };
@@ -130,11 +131,18 @@ pub fn error_body(
     code: &str,
 ) -> Bytes {
     let body = match dialect {
+        Dialect::Anthropic => anthropic::error_body(message, kind),
         Dialect::OpenAiChat | Dialect::OpenAiCompletions | Dialect::Trace | Dialect::Unknown => {
             json!({"error": {"message": message, "type": kind, "param": param, "code": code}})
         }
     };
     body.to_string().into()
+}
+
+/// An event with its type as its name.
+pub(super) fn named_event(event: &serde_json::Value) -> String {
+    let name = event.get("type").and_then(serde_json::Value::as_str).unwrap_or_default();
+    format!("event: {name}\ndata: {event}\n\n")
 }
 
 fn chat_choice(

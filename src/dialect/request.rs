@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     Endpoint,
+    fields::Fields,
     json::{each_entry, each_item, says_nothing, string},
 };
 
@@ -45,7 +46,10 @@ pub struct Request<'de> {
 pub fn read_request(endpoint: Endpoint, body: &str, whole_prompt: bool) -> Request<'_> {
     let mut request = Request::default();
     let walked = each_entry(body, |key, raw| match (key, endpoint) {
-        ("messages", Endpoint::ChatCompletions) => request.messages(raw, whole_prompt),
+        ("messages", Endpoint::ChatCompletions | Endpoint::Messages) => {
+            request.messages(raw, whole_prompt);
+        }
+        ("system", Endpoint::Messages) => request.content(raw),
         ("prompt", Endpoint::Completions) => request.prompt(raw),
         ("suffix", Endpoint::Completions) => request.text(raw),
         ("model", _) => request.model = string(raw),
@@ -65,6 +69,8 @@ pub fn read_request(endpoint: Endpoint, body: &str, whole_prompt: bool) -> Reque
         }
     });
     request.known &= walked;
+    // Where the usage is part of every stream, nobody has to ask for it.
+    request.include_usage |= endpoint == Endpoint::Messages;
     request
 }
 
@@ -127,13 +133,35 @@ impl<'de> Request<'de> {
             if part.starts_with('"') {
                 return self.text(part);
             }
-            each_entry(part, |key, raw| match key {
+            self.part(part);
+        });
+    }
+
+    /// A part of content: text, a tool's call or result, a document, or a medium.
+    fn part(&mut self, part: &'de str) {
+        let fields = Fields::read(part);
+        let kind = fields.string("type").unwrap_or_default();
+        for (key, raw) in fields.iter() {
+            match key {
                 "text" | "refusal" | "thinking" if raw.starts_with('"') => self.text(raw),
-                "type" => {}
+                "content" if kind.ends_with("tool_result") => self.content(raw),
+                "input" if kind.ends_with("tool_use") => self.texts.push(raw.into()),
+                "source" if raw.contains("\"text\"") => self.source(raw),
+                "type" | "id" | "tool_use_id" | "name" | "cache_control" | "is_error"
+                | "signature" | "title" | "citations" => {}
                 _ if !says_nothing(raw) => self.media_bytes += raw.len(),
                 _ => {}
-            });
-        });
+            }
+        }
+    }
+
+    /// What a document is made of.
+    fn source(&mut self, raw: &'de str) {
+        let fields = Fields::read(raw);
+        match (fields.get("type"), fields.get("data")) {
+            (Some("\"text\""), Some(data)) => self.text(data),
+            _ => self.media_bytes += raw.len(),
+        }
     }
 
     fn prompt(&mut self, raw: &'de str) {

@@ -24,14 +24,16 @@ pub struct Changes<'c> {
 #[must_use]
 pub fn steered(endpoint: Endpoint, body: &str, changes: Changes<'_>) -> Option<String> {
     let mut object = Object::default();
-    let mut placed = changes.system.is_empty();
+    let (mut placed, mut is_request) = (changes.system.is_empty(), false);
     let walked = each_entry(body, |key, raw| {
         if changes.parameters.is_some_and(|parameters| parameters.contains_key(key)) {
             return;
         }
+        is_request |= system_field(endpoint).is_some() && key == "messages";
         let changed = match (key, endpoint) {
             _ if changes.system.is_empty() => None,
             ("messages", Endpoint::ChatCompletions) => with_system_message(raw, changes.system),
+            ("system", Endpoint::Messages) => with_content(raw, changes.system),
             ("prompt", Endpoint::Completions) => {
                 string(raw).map(|prompt| quoted(&format!("{}\n\n{prompt}", changes.system)))
             }
@@ -40,10 +42,22 @@ pub fn steered(endpoint: Endpoint, body: &str, changes: Changes<'_>) -> Option<S
         placed |= changed.is_some();
         object.push(key, changed.as_deref().unwrap_or(raw));
     });
+    if let Some(field) = system_field(endpoint).filter(|_| !placed && is_request) {
+        object.push(field, &quoted(changes.system));
+        placed = true;
+    }
     for (key, value) in changes.parameters.into_iter().flatten() {
         object.push(key, value);
     }
     (walked && placed).then(|| object.finish())
+}
+
+/// The request's field that holds the system prompt, where it is no message.
+const fn system_field(endpoint: Endpoint) -> Option<&'static str> {
+    match endpoint {
+        Endpoint::Messages => Some("system"),
+        Endpoint::ChatCompletions | Endpoint::Completions => None,
+    }
 }
 
 /// The messages with `text` in the leading system message, or in one of its own before all others.

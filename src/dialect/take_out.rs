@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::{
-    Dialect,
+    Dialect, anthropic,
     json::{each_entry, each_item, range_in, says_nothing, string},
 };
 
@@ -65,6 +65,7 @@ pub fn shows_altered(raw: &str, altered: &[Altered]) -> bool {
 #[must_use]
 pub fn tells_nothing(dialect: Dialect, payload: &str, named: &dyn Fn(u32) -> bool) -> bool {
     match dialect {
+        Dialect::Anthropic => anthropic::tells_nothing(payload),
         Dialect::OpenAiChat | Dialect::OpenAiCompletions | Dialect::Trace | Dialect::Unknown => {
             chunk_tells_nothing(payload, named)
         }

@@ -7,20 +7,27 @@
 use bytes::Bytes;
 
 use super::{
-    Dialect, Endpoint,
+    Dialect, Endpoint, anthropic,
     chunk::{Chunk, Envelope},
+    fields::Fields,
     openai_chat,
     refusal::{self, Ending},
 };
 
 /// A session's way with its wire.
 #[derive(Debug, Default)]
-pub enum Vocabulary {
+pub struct Vocabulary(Words);
+
+/// The dialects, each with what it remembers.
+#[derive(Debug, Default)]
+enum Words {
     /// Not told yet: the body came without a path. Completions are expected until a frame tells something else.
     #[default]
     Untold,
     /// Chat or text completions.
     Completions,
+    /// Anthropic Messages.
+    Messages(Box<anthropic::Sent>),
 }
 
 // === impl Vocabulary ===
@@ -28,51 +35,68 @@ pub enum Vocabulary {
 impl Vocabulary {
     /// The vocabulary of an endpoint's responses; without one, the first frame that tells it decides.
     #[must_use]
-    pub const fn of(endpoint: Option<Endpoint>) -> Self {
-        match endpoint {
-            None => Self::Untold,
-            Some(Endpoint::ChatCompletions | Endpoint::Completions) => Self::Completions,
-        }
+    pub fn of(endpoint: Option<Endpoint>) -> Self {
+        Self(match endpoint {
+            None => Words::Untold,
+            Some(Endpoint::ChatCompletions | Endpoint::Completions) => Words::Completions,
+            Some(Endpoint::Messages) => Words::Messages(Box::default()),
+        })
+    }
+
+    /// The vocabulary of the dialect that a frame tells beyond doubt; completions have no such mark.
+    fn told_by(payload: &str) -> Option<Words> {
+        let fields = Fields::read(payload);
+        let kind = fields.get("type")?;
+        anthropic::is_told_by(kind).then(|| Words::Messages(Box::default()))
     }
 
     /// The dialect, once something of it was read.
     #[must_use]
     pub fn dialect(&self, envelope: &Envelope<'_>) -> Dialect {
-        match self {
-            Self::Untold | Self::Completions => openai_chat::dialect_of(envelope),
+        match &self.0 {
+            Words::Untold | Words::Completions => openai_chat::dialect_of(envelope),
+            Words::Messages(_) => Dialect::Anthropic,
         }
     }
 
     /// Reads a frame's payload: an event of a stream, or a whole body. `error_field` says that it is the value of
     /// an SSE field named `error`.
     pub fn read<'de>(&mut self, payload: &'de str, error_field: bool) -> Chunk<'de> {
-        match self {
-            Self::Untold | Self::Completions if error_field => {
+        if matches!(self.0, Words::Untold)
+            && let Some(told) = Self::told_by(payload)
+        {
+            self.0 = told;
+        }
+        match &mut self.0 {
+            Words::Untold | Words::Completions if error_field => {
                 openai_chat::read_error_field(payload)
             }
-            Self::Untold => {
+            Words::Untold => {
                 let chunk = openai_chat::read(payload);
                 if !chunk.choices.is_empty() {
-                    *self = Self::Completions;
+                    self.0 = Words::Completions;
                 }
                 chunk
             }
-            Self::Completions => openai_chat::read(payload),
+            Words::Completions => openai_chat::read(payload),
+            Words::Messages(_) => anthropic::read(payload),
         }
     }
 
     /// Takes note of an event that is sent to the client, as it is sent; only in streams that may be refused.
-    pub fn note_sent(&mut self, _payload: &[u8]) {
-        match self {
-            Self::Untold | Self::Completions => {}
+    pub fn note_sent(&mut self, payload: &[u8]) {
+        match &mut self.0 {
+            Words::Untold | Words::Completions => {}
+            Words::Messages(sent) => sent.note(&String::from_utf8_lossy(payload)),
         }
     }
 
     /// The events that end a stream, behind those that were sent.
     #[must_use]
     pub fn stream_end(&self, dialect: Dialect, ending: &Ending<'_>) -> Bytes {
-        match self {
-            Self::Untold | Self::Completions => refusal::stream_end(dialect, ending),
+        match &self.0 {
+            Words::Untold | Words::Completions => refusal::stream_end(dialect, ending),
+            Words::Messages(sent) => sent.end(ending),
         }
     }
 }
