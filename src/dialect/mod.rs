@@ -6,6 +6,7 @@ mod cursor;
 mod fields;
 mod json;
 pub mod openai_chat;
+mod openai_responses;
 mod pieces;
 pub mod refusal;
 pub mod request;
@@ -37,6 +38,9 @@ pub enum Dialect {
     /// Text completions.
     #[serde(rename = "openai_completions")]
     OpenAiCompletions,
+    /// `OpenAI` Responses.
+    #[serde(rename = "openai_responses")]
+    OpenAiResponses,
     /// Anthropic Messages.
     Anthropic,
     /// A normalised trace, not a wire.
@@ -53,6 +57,10 @@ pub enum Endpoint {
     ChatCompletions,
     /// A path that ends in `/completions`, whatever the prefix.
     Completions,
+    /// A path that ends in `/responses`, whatever the prefix.
+    Responses,
+    /// A response that was made before, and is fetched or cancelled: `/responses/{id}`, `/responses/{id}/cancel`.
+    StoredResponse,
     /// A path that ends in `/v1/messages`, whatever the prefix.
     Messages,
 }
@@ -66,6 +74,7 @@ impl Dialect {
         match self {
             Self::OpenAiChat => "openai_chat",
             Self::OpenAiCompletions => "openai_completions",
+            Self::OpenAiResponses => "openai_responses",
             Self::Anthropic => "anthropic",
             Self::Trace => "trace",
             Self::Unknown => "unknown",
@@ -78,6 +87,7 @@ impl Dialect {
         match self {
             Self::OpenAiChat
             | Self::OpenAiCompletions
+            | Self::OpenAiResponses
             | Self::Anthropic
             | Self::Trace
             | Self::Unknown => "text/event-stream",
@@ -90,7 +100,7 @@ impl Dialect {
     pub const fn hides_whole_fields(self) -> bool {
         match self {
             Self::OpenAiChat | Self::OpenAiCompletions | Self::Trace | Self::Unknown => true,
-            Self::Anthropic => false,
+            Self::OpenAiResponses | Self::Anthropic => false,
         }
     }
 
@@ -99,6 +109,7 @@ impl Dialect {
     pub const fn id_prefix(self) -> &'static str {
         match self {
             Self::OpenAiCompletions => "cmpl-",
+            Self::OpenAiResponses => "resp_",
             Self::Anthropic => "msg_",
             Self::OpenAiChat | Self::Trace | Self::Unknown => "chatcmpl-",
         }
@@ -109,6 +120,7 @@ impl Dialect {
     pub const fn prompt_field(self) -> &'static str {
         match self {
             Self::OpenAiCompletions => "prompt",
+            Self::OpenAiResponses => "input",
             Self::OpenAiChat | Self::Anthropic | Self::Trace | Self::Unknown => "messages",
         }
     }
@@ -117,7 +129,17 @@ impl Dialect {
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// The endpoint that `path` (without its query) names, if it is an inspected one.
+    /// The endpoint that a request with this method and `path` (without its query) names, if it is an inspected one.
+    #[must_use]
+    pub fn of_request(method: &str, path: &str) -> Option<Self> {
+        match method {
+            "POST" => Self::of_path(path),
+            "GET" => is_stored_response(path).then_some(Self::StoredResponse),
+            _ => None,
+        }
+    }
+
+    /// The endpoint that is posted to at `path` (without its query), if it is an inspected one.
     #[must_use]
     pub fn of_path(path: &str) -> Option<Self> {
         let path = path.strip_suffix('/').unwrap_or(path);
@@ -125,6 +147,10 @@ impl Endpoint {
             Some(Self::ChatCompletions)
         } else if path.ends_with("/completions") {
             Some(Self::Completions)
+        } else if path.ends_with("/responses") {
+            Some(Self::Responses)
+        } else if path.strip_suffix("/cancel").is_some_and(is_stored_response) {
+            Some(Self::StoredResponse)
         } else if path.ends_with("/v1/messages") {
             Some(Self::Messages)
         } else {
@@ -138,9 +164,26 @@ impl Endpoint {
         match self {
             Self::ChatCompletions => Dialect::OpenAiChat,
             Self::Completions => Dialect::OpenAiCompletions,
+            Self::Responses | Self::StoredResponse => Dialect::OpenAiResponses,
             Self::Messages => Dialect::Anthropic,
         }
     }
+
+    /// Whether its requests hold a prompt.
+    #[must_use]
+    pub const fn has_prompt(self) -> bool {
+        !matches!(self, Self::StoredResponse)
+    }
+}
+
+/// Whether a path ends in `/responses/{id}`.
+fn is_stored_response(path: &str) -> bool {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    path.rsplit_once('/').is_some_and(|(before, id)| {
+        before.ends_with("/responses")
+            && !id.is_empty()
+            && !matches!(id, "input_tokens" | "compact")
+    })
 }
 
 /// The text of a JSON string token, as [`chunk::Piece`]s carry it.

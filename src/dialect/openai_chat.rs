@@ -5,16 +5,16 @@
 //! Field names are those of `wire.md`'s table: `DeepSeek`, vLLM, `SGLang`, llama.cpp, Ollama `/v1`, `OpenRouter`,
 //! Snowflake, Groq, Mistral, `DashScope`, Azure, Gemini, `LiteLLM`, Perplexity, Together.
 
-use std::{borrow::Cow, fmt, ops::Range};
+use std::{fmt, ops::Range};
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{
     Dialect,
-    chunk::{Array, Chunk, Envelope, Opaque, Source},
+    chunk::{Chunk, Envelope, Opaque, Source},
     cursor::Cursor,
-    json::{Key, each_entry, each_item, range_in, says_nothing, string},
+    json::{Key, each_entry, each_item, says_nothing},
     pieces::{MAX_DEPTH, Pieces},
 };
 
@@ -523,7 +523,7 @@ impl<'r, 'de> Reader<'r, 'de> {
             "top_logprobs" => {
                 each_item(raw, |alternatives| {
                     each_entry(alternatives, |token, _| {
-                        self.alternative(token.to_owned().into(), alternatives);
+                        self.pieces.alternative(token.to_owned().into(), alternatives);
                     });
                 });
                 return;
@@ -531,44 +531,7 @@ impl<'r, 'de> Reader<'r, 'de> {
             "token_logprobs" | "text_offset" => return,
             _ => return self.pieces.opaque(Opaque::Field, raw),
         };
-        let mut entries = Vec::new();
-        each_item(raw, |entry| {
-            entries.push(range_in(self.pieces.payload, entry));
-            self.logprob(source, entry);
-        });
-        if !entries.is_empty() {
-            self.pieces
-                .chunk
-                .arrays
-                .push(Array { json: range_in(self.pieces.payload, raw), entries });
-        }
-    }
-
-    fn logprob(&mut self, source: Source, entry: &'de str) {
-        each_entry(entry, |key, value| match key {
-            "token" => {
-                if let Some(text) = string(value) {
-                    self.pieces.piece(source, text, entry);
-                }
-            }
-            "top_logprobs" => {
-                each_item(value, |alternative| {
-                    each_entry(alternative, |key, value| {
-                        if let ("token", Some(text)) = (key, string(value)) {
-                            self.alternative(text, entry);
-                        }
-                    });
-                });
-            }
-            _ => {}
-        });
-    }
-
-    fn alternative(&mut self, text: Cow<'de, str>, raw: &str) {
-        // Two letters say nothing; two ideographs may.
-        if text.len() > 2 {
-            self.pieces.piece(Source::TopLogprob, text, raw);
-        }
+        self.pieces.logprobs(source, raw);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    chunk::{Chunk, Opaque, Piece, Source},
+    chunk::{Array, Chunk, Opaque, Piece, Source},
     fields::Fields,
     json::{each_entry, each_item, range_in, says_nothing, string},
 };
@@ -48,6 +48,51 @@ impl<'c, 'de> Pieces<'c, 'de> {
     pub(super) fn piece(&mut self, source: Source, text: Cow<'de, str>, raw: &str) {
         let json = range_in(self.payload, raw);
         self.chunk.pieces.push(Piece { choice: self.choice, source, text, json });
+    }
+
+    /// Text that a channel has and the wire does not show.
+    pub(super) fn unseen(&mut self, source: Source, text: &'static str) {
+        let text = Cow::Borrowed(text);
+        self.chunk.pieces.push(Piece { choice: self.choice, source, text, json: 0..0 });
+    }
+
+    /// An array of logprob entries.
+    pub(super) fn logprobs(&mut self, source: Source, raw: &'de str) {
+        let mut entries = Vec::new();
+        each_item(raw, |entry| {
+            entries.push(range_in(self.payload, entry));
+            self.logprob(source, entry);
+        });
+        if !entries.is_empty() {
+            self.chunk.arrays.push(Array { json: range_in(self.payload, raw), entries });
+        }
+    }
+
+    fn logprob(&mut self, source: Source, entry: &'de str) {
+        each_entry(entry, |key, value| match key {
+            "token" => {
+                if let Some(text) = string(value) {
+                    self.piece(source, text, entry);
+                }
+            }
+            "top_logprobs" => {
+                each_item(value, |alternative| {
+                    each_entry(alternative, |key, value| {
+                        if let ("token", Some(text)) = (key, string(value)) {
+                            self.alternative(text, entry);
+                        }
+                    });
+                });
+            }
+            _ => {}
+        });
+    }
+
+    pub(super) fn alternative(&mut self, text: Cow<'de, str>, raw: &str) {
+        // Two letters say nothing; two ideographs may.
+        if text.len() > 2 {
+            self.piece(Source::TopLogprob, text, raw);
+        }
     }
 
     /// A tool call itself is a piece, so that its name waits with its arguments.

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{Dialect, anthropic, chunk::Envelope};
+use super::{Dialect, anthropic, chunk::Envelope, openai_responses};
 
 /// What the refusal's chunks say of themselves: raw JSON values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +88,7 @@ pub fn whole_body(
 ) -> Bytes {
     let object = match dialect {
         Dialect::Anthropic => return anthropic::whole_body(identity, notice, usage),
+        Dialect::OpenAiResponses => return openai_responses::whole_body(identity, notice, usage),
         Dialect::OpenAiCompletions => "text_completion",
         _ => "chat.completion",
     };
@@ -132,7 +133,11 @@ pub fn error_body(
 ) -> Bytes {
     let body = match dialect {
         Dialect::Anthropic => anthropic::error_body(message, kind),
-        Dialect::OpenAiChat | Dialect::OpenAiCompletions | Dialect::Trace | Dialect::Unknown => {
+        Dialect::OpenAiChat
+        | Dialect::OpenAiCompletions
+        | Dialect::OpenAiResponses
+        | Dialect::Trace
+        | Dialect::Unknown => {
             json!({"error": {"message": message, "type": kind, "param": param, "code": code}})
         }
     };

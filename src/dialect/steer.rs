@@ -29,11 +29,16 @@ pub fn steered(endpoint: Endpoint, body: &str, changes: Changes<'_>) -> Option<S
         if changes.parameters.is_some_and(|parameters| parameters.contains_key(key)) {
             return;
         }
-        is_request |= system_field(endpoint).is_some() && key == "messages";
+        is_request |= matches!(key, "messages" | "input" | "prompt");
+        if raw == "null" && system_field(endpoint) == Some(key) && !placed {
+            return;
+        }
         let changed = match (key, endpoint) {
             _ if changes.system.is_empty() => None,
             ("messages", Endpoint::ChatCompletions) => with_system_message(raw, changes.system),
-            ("system", Endpoint::Messages) => with_content(raw, changes.system),
+            ("system", Endpoint::Messages) | ("instructions", Endpoint::Responses) => {
+                with_content(raw, changes.system)
+            }
             ("prompt", Endpoint::Completions) => {
                 string(raw).map(|prompt| quoted(&format!("{}\n\n{prompt}", changes.system)))
             }
@@ -56,7 +61,8 @@ pub fn steered(endpoint: Endpoint, body: &str, changes: Changes<'_>) -> Option<S
 const fn system_field(endpoint: Endpoint) -> Option<&'static str> {
     match endpoint {
         Endpoint::Messages => Some("system"),
-        Endpoint::ChatCompletions | Endpoint::Completions => None,
+        Endpoint::Responses => Some("instructions"),
+        Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::StoredResponse => None,
     }
 }
 

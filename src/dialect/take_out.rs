@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::{
     Dialect, anthropic,
     json::{each_entry, each_item, range_in, says_nothing, string},
+    openai_responses,
 };
 
 /// What goes.
@@ -65,6 +66,7 @@ pub fn shows_altered(raw: &str, altered: &[Altered]) -> bool {
 #[must_use]
 pub fn tells_nothing(dialect: Dialect, payload: &str, named: &dyn Fn(u32) -> bool) -> bool {
     match dialect {
+        Dialect::OpenAiResponses => openai_responses::tells_nothing(payload),
         Dialect::Anthropic => anthropic::tells_nothing(payload),
         Dialect::OpenAiChat | Dialect::OpenAiCompletions | Dialect::Trace | Dialect::Unknown => {
             chunk_tells_nothing(payload, named)

@@ -11,6 +11,7 @@ use super::{
     chunk::{Chunk, Envelope},
     fields::Fields,
     openai_chat,
+    openai_responses::{self, Responses},
     refusal::{self, Ending},
 };
 
@@ -26,6 +27,8 @@ enum Words {
     Untold,
     /// Chat or text completions.
     Completions,
+    /// `OpenAI` Responses.
+    Responses(Box<Responses>),
     /// Anthropic Messages.
     Messages(Box<anthropic::Sent>),
 }
@@ -39,6 +42,9 @@ impl Vocabulary {
         Self(match endpoint {
             None => Words::Untold,
             Some(Endpoint::ChatCompletions | Endpoint::Completions) => Words::Completions,
+            Some(Endpoint::Responses | Endpoint::StoredResponse) => {
+                Words::Responses(Box::default())
+            }
             Some(Endpoint::Messages) => Words::Messages(Box::default()),
         })
     }
@@ -46,6 +52,9 @@ impl Vocabulary {
     /// The vocabulary of the dialect that a frame tells beyond doubt; completions have no such mark.
     fn told_by(payload: &str) -> Option<Words> {
         let fields = Fields::read(payload);
+        if openai_responses::is_told_by(&fields) {
+            return Some(Words::Responses(Box::default()));
+        }
         let kind = fields.get("type")?;
         anthropic::is_told_by(kind).then(|| Words::Messages(Box::default()))
     }
@@ -55,6 +64,7 @@ impl Vocabulary {
     pub fn dialect(&self, envelope: &Envelope<'_>) -> Dialect {
         match &self.0 {
             Words::Untold | Words::Completions => openai_chat::dialect_of(envelope),
+            Words::Responses(_) => Dialect::OpenAiResponses,
             Words::Messages(_) => Dialect::Anthropic,
         }
     }
@@ -79,6 +89,7 @@ impl Vocabulary {
                 chunk
             }
             Words::Completions => openai_chat::read(payload),
+            Words::Responses(responses) => responses.read(payload),
             Words::Messages(_) => anthropic::read(payload),
         }
     }
@@ -87,6 +98,9 @@ impl Vocabulary {
     pub fn note_sent(&mut self, payload: &[u8]) {
         match &mut self.0 {
             Words::Untold | Words::Completions => {}
+            Words::Responses(responses) => {
+                responses.sent.note(&String::from_utf8_lossy(payload));
+            }
             Words::Messages(sent) => sent.note(&String::from_utf8_lossy(payload)),
         }
     }
@@ -96,6 +110,7 @@ impl Vocabulary {
     pub fn stream_end(&self, dialect: Dialect, ending: &Ending<'_>) -> Bytes {
         match &self.0 {
             Words::Untold | Words::Completions => refusal::stream_end(dialect, ending),
+            Words::Responses(responses) => responses.sent.end(ending),
             Words::Messages(sent) => sent.end(ending),
         }
     }
