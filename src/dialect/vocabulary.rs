@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{
     Dialect, Endpoint, anthropic,
-    chunk::{Chunk, Envelope},
+    chunk::Chunk,
     fields::Fields,
     openai_chat,
     openai_responses::{self, Responses},
@@ -59,13 +59,15 @@ impl Vocabulary {
         anthropic::is_told_by(kind).then(|| Words::Messages(Box::default()))
     }
 
-    /// The dialect, once something of it was read.
+    /// The dialect that `chunk` was read in; none where it may be of any.
     #[must_use]
-    pub fn dialect(&self, envelope: &Envelope<'_>) -> Dialect {
+    pub fn dialect(&self, chunk: &Chunk<'_>) -> Option<Dialect> {
         match &self.0 {
-            Words::Untold | Words::Completions => openai_chat::dialect_of(envelope),
-            Words::Responses(_) => Dialect::OpenAiResponses,
-            Words::Messages(_) => Dialect::Anthropic,
+            Words::Untold | Words::Completions => {
+                (!chunk.choices.is_empty()).then(|| openai_chat::dialect_of(&chunk.envelope))
+            }
+            Words::Responses(_) => Some(Dialect::OpenAiResponses),
+            Words::Messages(_) => Some(Dialect::Anthropic),
         }
     }
 
