@@ -1,5 +1,5 @@
-//! How a refusal is written: what ends a stream, a whole body or a request the way that the clients of chat and
-//! text completions expect.
+//! How a refusal is written: what ends a stream, a whole body or a request the way that the dialect's clients expect.
+//! Here are chat and text completions; other dialects have theirs beside their readers.
 //!
 //! Finish reason `content_filter` is the one ending that no measured client library takes for an error and that
 //! all report as a filter stop (`wire.md`, section 2). There is never an `error` key in a chunk.
@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{Dialect, chunk::Envelope};
+use super::{Dialect, anthropic, chunk::Envelope, openai_responses};
 
 /// What the refusal's chunks say of themselves: raw JSON values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,14 +34,21 @@ pub struct ChoiceEnd {
     pub notice: Option<String>,
 }
 
-/// The events that end a stream.
+/// How a stream ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending<'e> {
+    /// What its events say of themselves.
+    pub identity: &'e Identity,
+    /// The choices that are not finished.
+    pub choices: &'e [ChoiceEnd],
+    /// The usage that is still to be told, as it stood in the JSON.
+    pub usage: Option<&'e str>,
+}
+
+/// The events that end a stream of completions.
 #[must_use]
-pub fn stream_end(
-    dialect: Dialect,
-    identity: &Identity,
-    choices: &[ChoiceEnd],
-    usage: Option<&str>,
-) -> Bytes {
+pub fn stream_end(dialect: Dialect, ending: &Ending<'_>) -> Bytes {
+    let Ending { identity, choices, usage } = *ending;
     let mut events = ends_of(dialect, identity, choices);
     if let Some(usage) = usage {
         push_event(&mut events, dialect, identity, "", &format!(",\"usage\":{usage}"));
@@ -95,6 +102,8 @@ pub fn whole_body(
     usage: Option<&str>,
 ) -> Bytes {
     let object = match dialect {
+        Dialect::Anthropic => return anthropic::whole_body(identity, notice, usage),
+        Dialect::OpenAiResponses => return openai_responses::whole_body(identity, notice, usage),
         Dialect::OpenAiCompletions => "text_completion",
         _ => "chat.completion",
     };
@@ -128,12 +137,32 @@ pub fn whole_body(
     body.into()
 }
 
-/// An error body in OpenAI's shape.
+/// An error body in the dialect's shape, which is OpenAI's where the dialect has none of its own.
 #[must_use]
-pub fn error_body(message: &str, kind: &str, param: Option<&str>, code: &str) -> Bytes {
-    json!({"error": {"message": message, "type": kind, "param": param, "code": code}})
-        .to_string()
-        .into()
+pub fn error_body(
+    dialect: Dialect,
+    message: &str,
+    kind: &str,
+    param: Option<&str>,
+    code: &str,
+) -> Bytes {
+    let body = match dialect {
+        Dialect::Anthropic => anthropic::error_body(message, kind),
+        Dialect::OpenAiChat
+        | Dialect::OpenAiCompletions
+        | Dialect::OpenAiResponses
+        | Dialect::Trace
+        | Dialect::Unknown => {
+            json!({"error": {"message": message, "type": kind, "param": param, "code": code}})
+        }
+    };
+    body.to_string().into()
+}
+
+/// An event with its type as its name.
+pub(super) fn named_event(event: &serde_json::Value) -> String {
+    let name = event.get("type").and_then(serde_json::Value::as_str).unwrap_or_default();
+    format!("event: {name}\ndata: {event}\n\n")
 }
 
 fn chat_choice(
@@ -220,8 +249,12 @@ mod tests {
             ChoiceEnd { index: 0, role: true, close_tag: None, notice: Some("stopped".into()) },
             ChoiceEnd { index: 1, role: false, close_tag: None, notice: None },
         ];
-        let bytes =
-            stream_end(Dialect::OpenAiChat, &identity(), &choices, Some(r#"{"total_tokens":3}"#));
+        let ending = Ending {
+            identity: &identity(),
+            choices: &choices,
+            usage: Some(r#"{"total_tokens":3}"#),
+        };
+        let bytes = stream_end(Dialect::OpenAiChat, &ending);
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         let events: Vec<&str> = text.trim_end().split("\n\n").map(|event| &event[6..]).collect();
         assert_eq!(events.len(), 6);

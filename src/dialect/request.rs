@@ -4,12 +4,14 @@ use std::borrow::Cow;
 
 use super::{
     Endpoint,
+    fields::Fields,
     json::{each_entry, each_item, says_nothing, string},
 };
 
 /// Options that show text, or its tokens, at places which are not inspected.
-const SIDE_CHANNELS: [&str; 8] = [
+const SIDE_CHANNELS: [&str; 9] = [
     "echo",
+    "enable_response_messages",
     "logprob_start_len",
     "prompt_logprobs",
     "return_hidden_states",
@@ -45,9 +47,15 @@ pub struct Request<'de> {
 pub fn read_request(endpoint: Endpoint, body: &str, whole_prompt: bool) -> Request<'_> {
     let mut request = Request::default();
     let walked = each_entry(body, |key, raw| match (key, endpoint) {
-        ("messages", Endpoint::ChatCompletions) => request.messages(raw, whole_prompt),
+        ("messages", Endpoint::ChatCompletions | Endpoint::Messages) => {
+            request.messages(raw, whole_prompt);
+        }
+        ("system", Endpoint::Messages) => request.content(raw),
+        ("input", Endpoint::Responses) => request.input(raw, whole_prompt),
         ("prompt", Endpoint::Completions) => request.prompt(raw),
-        ("suffix", Endpoint::Completions) => request.text(raw),
+        ("suffix", Endpoint::Completions) | ("instructions", Endpoint::Responses) => {
+            request.text(raw);
+        }
         ("model", _) => request.model = string(raw),
         ("stream", _) => request.stream = raw == "true",
         ("stream_options", _) => {
@@ -65,6 +73,8 @@ pub fn read_request(endpoint: Endpoint, body: &str, whole_prompt: bool) -> Reque
         }
     });
     request.known &= walked;
+    // A stored prompt stands in place of the input.
+    request.known |= endpoint == Endpoint::Responses && walked;
     request
 }
 
@@ -105,6 +115,24 @@ impl<'de> Request<'de> {
         }
     }
 
+    /// A response's input: a text, or items, of which those since the last that the model made are new.
+    fn input(&mut self, raw: &'de str, whole_prompt: bool) {
+        if !raw.starts_with('[') {
+            return self.text(raw);
+        }
+        let mut items = Vec::new();
+        each_item(raw, |item| items.push(Fields::read(item)));
+        let last_turn = items.iter().rposition(is_of_model);
+        let begin = last_turn.filter(|_| !whole_prompt).map_or(0, |turn| turn + 1);
+        for (key, raw) in items.iter().skip(begin).flat_map(Fields::iter) {
+            match key {
+                "content" | "output" | "summary" => self.content(raw),
+                "arguments" | "input" | "code" => self.text(raw),
+                _ => {}
+            }
+        }
+    }
+
     fn tool_calls(&mut self, raw: &'de str) {
         each_item(raw, |call| {
             each_entry(call, |key, raw| {
@@ -127,13 +155,36 @@ impl<'de> Request<'de> {
             if part.starts_with('"') {
                 return self.text(part);
             }
-            each_entry(part, |key, raw| match key {
+            self.part(part);
+        });
+    }
+
+    /// A part of content: text, a tool's call or result, a document, or a medium.
+    fn part(&mut self, part: &'de str) {
+        let fields = Fields::read(part);
+        let kind = fields.string("type").unwrap_or_default();
+        for (key, raw) in fields.iter() {
+            match key {
                 "text" | "refusal" | "thinking" if raw.starts_with('"') => self.text(raw),
-                "type" => {}
+                "content" if kind.ends_with("_result") => self.content(raw),
+                "input" if kind.ends_with("tool_use") => self.texts.push(raw.into()),
+                "source" if raw.contains("\"text\"") => self.source(raw),
+                "type" | "id" | "tool_use_id" | "name" | "cache_control" | "is_error"
+                | "signature" | "title" | "citations" => {}
                 _ if !says_nothing(raw) => self.media_bytes += raw.len(),
                 _ => {}
-            });
-        });
+            }
+        }
+    }
+
+    /// What a document is made of.
+    fn source(&mut self, raw: &'de str) {
+        let fields = Fields::read(raw);
+        match (fields.get("type"), fields.get("data"), fields.get("content")) {
+            (Some("\"text\""), Some(data), _) => self.text(data),
+            (Some("\"content\""), _, Some(content)) => self.content(content),
+            _ => self.media_bytes += raw.len(),
+        }
     }
 
     fn prompt(&mut self, raw: &'de str) {
@@ -153,6 +204,12 @@ impl<'de> Request<'de> {
             None => self.opaque_bytes += raw.len(),
         }
     }
+}
+
+/// Whether an item of a response's input is one that the model made.
+fn is_of_model(item: &Fields<'_>) -> bool {
+    let kind = item.string("type").unwrap_or_default();
+    item.get("role") == Some("\"assistant\"") || kind == "reasoning" || kind.ends_with("_call")
 }
 
 fn is_assistant(message: &str) -> bool {

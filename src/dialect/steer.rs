@@ -24,14 +24,21 @@ pub struct Changes<'c> {
 #[must_use]
 pub fn steered(endpoint: Endpoint, body: &str, changes: Changes<'_>) -> Option<String> {
     let mut object = Object::default();
-    let mut placed = changes.system.is_empty();
+    let (mut placed, mut is_request) = (changes.system.is_empty(), false);
     let walked = each_entry(body, |key, raw| {
         if changes.parameters.is_some_and(|parameters| parameters.contains_key(key)) {
+            return;
+        }
+        is_request |= matches!(key, "messages" | "input" | "prompt");
+        if raw == "null" && system_field(endpoint) == Some(key) && !placed {
             return;
         }
         let changed = match (key, endpoint) {
             _ if changes.system.is_empty() => None,
             ("messages", Endpoint::ChatCompletions) => with_system_message(raw, changes.system),
+            ("system", Endpoint::Messages) | ("instructions", Endpoint::Responses) => {
+                with_content(raw, changes.system)
+            }
             ("prompt", Endpoint::Completions) => {
                 string(raw).map(|prompt| quoted(&format!("{}\n\n{prompt}", changes.system)))
             }
@@ -40,10 +47,23 @@ pub fn steered(endpoint: Endpoint, body: &str, changes: Changes<'_>) -> Option<S
         placed |= changed.is_some();
         object.push(key, changed.as_deref().unwrap_or(raw));
     });
+    if let Some(field) = system_field(endpoint).filter(|_| !placed && is_request) {
+        object.push(field, &quoted(changes.system));
+        placed = true;
+    }
     for (key, value) in changes.parameters.into_iter().flatten() {
         object.push(key, value);
     }
     (walked && placed).then(|| object.finish())
+}
+
+/// The request's field that holds the system prompt, where it is no message.
+const fn system_field(endpoint: Endpoint) -> Option<&'static str> {
+    match endpoint {
+        Endpoint::Messages => Some("system"),
+        Endpoint::Responses => Some("instructions"),
+        Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::StoredResponse => None,
+    }
 }
 
 /// The messages with `text` in the leading system message, or in one of its own before all others.
@@ -178,6 +198,33 @@ mod tests {
             "{\"seed\":18446744073709551616,\"messages\":[ ],\
              \"chat_template_kwargs\":{\"a\":false},\"temperature\":0.2}"
         );
+    }
+
+    #[test]
+    fn other_wires_have_a_field_for_the_system_prompt() {
+        let changes = Changes { system: "Safe.", parameters: None };
+        for (endpoint, body, expected) in [
+            (Endpoint::Responses, r#"{"input":"go"}"#, r#"{"input":"go","instructions":"Safe."}"#),
+            (
+                Endpoint::Responses,
+                r#"{"instructions":null,"input":[ ]}"#,
+                r#"{"input":[ ],"instructions":"Safe."}"#,
+            ),
+            (
+                Endpoint::Responses,
+                r#"{"instructions":"Be brief.","input":"go"}"#,
+                r#"{"instructions":"Be brief.\n\nSafe.","input":"go"}"#,
+            ),
+            (
+                Endpoint::Messages,
+                r#"{"messages":[],"system":[{"type":"text","text":"a"}]}"#,
+                r#"{"messages":[],"system":[{"type":"text","text":"a"},{"type":"text","text":"Safe."}]}"#,
+            ),
+            (Endpoint::Messages, r#"{"messages":[]}"#, r#"{"messages":[],"system":"Safe."}"#),
+        ] {
+            assert_eq!(steered(endpoint, body, changes).unwrap(), expected);
+        }
+        assert_eq!(steered(Endpoint::Messages, "{}", changes), None);
     }
 
     #[test]

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     config::{Route, Timeouts},
-    dialect::Endpoint,
+    dialect::{Dialect, Endpoint},
     policy::Mode,
     record::{
         Truncated, UnscannedReason,
@@ -123,7 +123,8 @@ impl Proxy {
             let kind = "invalid_request_error";
             exchange.set_status(StatusCode::METHOD_NOT_ALLOWED.as_u16());
             exchange.finish(ExchangeEnd::Complete);
-            error_response(StatusCode::METHOD_NOT_ALLOWED, kind, "method_not_allowed", message)
+            let status = StatusCode::METHOD_NOT_ALLOWED;
+            error_response(Dialect::Unknown, status, kind, "method_not_allowed", message)
         } else {
             Box::pin(self.exchange(exchange, parts, body, upstream)).await
         };
@@ -146,9 +147,7 @@ impl Proxy {
         body: U::RequestBody,
         upstream: &mut U,
     ) -> Response<ResponseBody<U::ResponseBody>> {
-        let endpoint = (parts.method == Method::POST)
-            .then(|| Endpoint::of_path(parts.uri.path()))
-            .flatten()
+        let endpoint = Endpoint::of_request(parts.method.as_str(), parts.uri.path())
             .filter(|_| exchange.route().mode() != Mode::Off);
         let activity = Arc::new(Activity::new());
         let body = match endpoint {
@@ -159,7 +158,12 @@ impl Proxy {
                 exchange
                     .set_session(Session::new(plan, Some(endpoint), identity).keeping(self.keep));
                 exchange.begin_recording(parts.uri.path());
-                match self.inspect_request(&mut exchange, &parts, body, &activity).await {
+                let body = if endpoint.has_prompt() {
+                    self.inspect_request(&mut exchange, &parts, body, &activity).await
+                } else {
+                    Ok(RequestBody::passing(VecDeque::new(), body, Arc::clone(&activity)))
+                };
+                match body {
                     Ok(body) => {
                         exchange.follow(Instant::now());
                         if let Some(local) = exchange.settle_prompt().await {
@@ -323,6 +327,7 @@ async fn deliver_whole<B: WireBody>(
     asking_again: Option<Box<AskingAgain<B>>>,
     limit: usize,
 ) -> Response<ResponseBody<B>> {
+    let dialect = exchange.dialect();
     let mut body = Box::new(
         GuardedBody::new(body, exchange, Way::Effects, decoder)
             .asking_again(asking_again)
@@ -332,7 +337,7 @@ async fn deliver_whole<B: WireBody>(
     loop {
         match body.frame().await {
             None => break,
-            Some(Err(error)) => return error.failure().response(),
+            Some(Err(error)) => return error.failure().response(dialect),
             Some(Ok(frame)) => {
                 if let Ok(bytes) = frame.into_data() {
                     whole.extend_from_slice(&bytes);
@@ -364,7 +369,7 @@ fn finish_here<B>(mut exchange: Exchange, local: LocalResponse) -> Response<Resp
 
 fn fail<B>(mut exchange: Exchange, failure: Failure) -> Response<ResponseBody<B>> {
     exchange.note_failure(failure);
-    let response = failure.response();
+    let response = failure.response(exchange.dialect());
     exchange.set_status(response.status().as_u16());
     let end = match failure.source {
         ErrorSource::Downstream => ExchangeEnd::ClientGone,

@@ -1,8 +1,8 @@
 // What every client must see, whichever way it calls: the counterpart of contract.py.
 //
 // A client is an object with `stream` and `whole` (each `async (rig, model, prompt) => {answer, thinking, finish, raw}`),
-// `assertRefusal(error)`, and where it differs: `finishBlocked`, `showsThinking` and `showsWholeThinking` (the styles
-// whose thinking the client tells apart and gives to its caller).
+// `assertRefusal(error)`, and where it differs: `styles` (the wires that it speaks), `finishStop`, `finishBlocked`,
+// `showsThinking` and `showsWholeThinking` (the styles whose thinking the client tells apart and gives to its caller).
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -15,9 +15,11 @@ export const FINISHED = { requests: 1, finished: 1, cancelled: 0 };
 export const CANCELLED = { requests: 1, finished: 0, cancelled: 1 };
 export const ASKED_AGAIN = { requests: 2, finished: 1, cancelled: 1 };
 
+const EVERYTHING = { depth: Infinity, maxArrayLength: Infinity, maxStringLength: Infinity };
+
 export function testClient(name, client, rigOf) {
-  const { stream, whole, assertRefusal, finishBlocked = "content_filter" } = client;
-  const { showsThinking = ["deepseek", "vllm"], showsWholeThinking = showsThinking } = client;
+  const { stream, whole, assertRefusal, finishStop = "stop", finishBlocked = "content_filter" } = client;
+  const { styles = STYLES, showsThinking = ["deepseek", "vllm"], showsWholeThinking = showsThinking } = client;
 
   async function ask(how, style, story, rig = rigOf()) {
     const model = rig.model(style, story);
@@ -26,11 +28,11 @@ export function testClient(name, client, rigOf) {
     return { seen, expected, tally: await rig.tally(model) };
   }
 
-  for (const style of STYLES) {
+  for (const style of styles) {
     test(`${name} delivers an unblocked stream whole (${style})`, async () => {
       const { seen, expected, tally } = await ask(stream, style, "unblocked");
       assertText(seen, expected, style, { showsThinking });
-      assert.equal(seen.finish, "stop");
+      assert.equal(seen.finish, finishStop);
       assert.deepEqual(tally, FINISHED);
     });
 
@@ -61,9 +63,19 @@ export function testClient(name, client, rigOf) {
     test(`${name} delivers an unblocked body whole (${style})`, async () => {
       const { seen, expected, tally } = await ask(whole, style, "unblocked");
       assertText(seen, expected, style, { showsThinking: showsWholeThinking });
-      assert.equal(seen.finish, "stop");
+      assert.equal(seen.finish, finishStop);
       assert.deepEqual(tally, FINISHED);
     });
+
+    for (const [kind, how] of Object.entries({ stream, body: whole })) {
+      test(`${name} shows a mask wherever the words stand (${style}, ${kind})`, async () => {
+        const { seen, tally } = await ask(how, style, "masked");
+        assert.doesNotMatch(inspect(seen.raw, EVERYTHING), /magpie/i);
+        assert.ok(seen.answer.endsWith("There lives a [redacted], the [redacted] of old."), seen.answer);
+        assert.equal(seen.finish, finishStop);
+        assert.deepEqual(tally, FINISHED);
+      });
+    }
 
     for (const story of ["blocked-thinking", "blocked-answer"]) {
       test(`${name} gets the notice instead of a blocked body (${style}, ${story})`, async () => {
@@ -79,7 +91,7 @@ export function testClient(name, client, rigOf) {
   for (const [kind, how] of Object.entries({ stream, body: whole })) {
     test(`${name} raises its own error for a blocked prompt and does not retry (${kind})`, async () => {
       const rig = rigOf();
-      const model = rig.model("deepseek", "unblocked");
+      const model = rig.model(styles[0], "unblocked");
       const { blockedPrompt } = await rig.scenario(model);
       const refusals = await rig.refusals();
       await assert.rejects(how(rig, model, blockedPrompt), (error) => {
@@ -107,6 +119,5 @@ export function assertText(seen, expected, style, { showsThinking, notice = "" }
 }
 
 export function assertNothingForbidden(seen) {
-  const everything = inspect(seen.raw, { depth: Infinity, maxArrayLength: Infinity, maxStringLength: Infinity });
-  assert.doesNotMatch(everything, /forb|falc/i);
+  assert.doesNotMatch(inspect(seen.raw, EVERYTHING), /forb|falc/i);
 }

@@ -13,7 +13,7 @@ import pytest
 
 import scenarios
 from rig import Rig, eventually
-from scenarios import BLOCKED_PROMPT, HARMLESS_PROMPT, NOTICE, STORIES, STYLES
+from scenarios import BLOCKED_PROMPT, HARMLESS_PROMPT, MASK, NOTICE, STORIES, STYLES
 
 FINISHED = {"requests": 1, "finished": 1, "cancelled": 0}
 CANCELLED = {"requests": 1, "finished": 0, "cancelled": 1}
@@ -32,8 +32,13 @@ class Seen:
 
 
 class ChatContract:
+    styles: tuple[str, ...] = STYLES
+    """The wires that the client speaks; conftest.py runs the tests with each of them."""
+
     finish_stop = "stop"
     finish_blocked = "content_filter"
+    finish_blocked_stream: str | None = "as finish_blocked"
+    """Where the client tells another finish for a stream."""
 
     shows_thinking: tuple[str, ...] = STYLES[:2]
     """The styles whose thinking the client tells apart and gives to its caller, while streaming. A client that is not
@@ -54,7 +59,6 @@ class ChatContract:
 
     # === Streamed ===
 
-    @pytest.mark.parametrize("style", STYLES)
     def test_delivers_an_unblocked_stream_whole(self, rig, style):
         model = rig.model(style, "unblocked")
         seen = self.stream(rig, model, HARMLESS_PROMPT)
@@ -62,22 +66,20 @@ class ChatContract:
         assert seen.finish == self.finish_stop
         assert rig.tally(model) == FINISHED
 
-    @pytest.mark.parametrize("style", STYLES)
     def test_ends_a_stream_blocked_in_its_thinking_with_the_notice(self, rig, style):
         model = rig.model(style, "blocked-thinking")
         seen = self.stream(rig, model, HARMLESS_PROMPT)
         self.assert_nothing_forbidden(seen)
         self.assert_text(seen, style, "blocked-thinking", notice=NOTICE)
-        assert seen.finish == self.finish_blocked
+        self.assert_stream_filtered(seen)
         assert rig.tally(model) == CANCELLED
 
-    @pytest.mark.parametrize("style", STYLES)
     def test_cuts_a_stream_blocked_in_its_answer_just_before_the_match(self, rig, style):
         model = rig.model(style, "blocked-answer")
         seen = self.stream(rig, model, HARMLESS_PROMPT)
         self.assert_nothing_forbidden(seen)
         self.assert_text(seen, style, "blocked-answer")
-        assert seen.finish == self.finish_blocked
+        self.assert_stream_filtered(seen)
         assert rig.tally(model) == CANCELLED
 
     @pytest.mark.parametrize("style", STYLES)
@@ -92,9 +94,16 @@ class ChatContract:
     def test_raises_for_a_blocked_prompt_before_the_stream_and_does_not_retry(self, rig):
         self.check_blocked_prompt(rig, self.stream)
 
+    def test_shows_a_mask_in_a_stream(self, rig, style):
+        model = rig.model(style, "masked")
+        self.assert_masked(rig, model, self.stream(rig, model, HARMLESS_PROMPT))
+
     # === Not streamed ===
 
-    @pytest.mark.parametrize("style", STYLES)
+    def test_shows_a_mask_in_a_body(self, rig, style):
+        model = rig.model(style, "masked")
+        self.assert_masked(rig, model, self.whole(rig, model, HARMLESS_PROMPT))
+
     def test_delivers_an_unblocked_body_whole(self, rig, style):
         model = rig.model(style, "unblocked")
         seen = self.whole(rig, model, HARMLESS_PROMPT)
@@ -102,7 +111,6 @@ class ChatContract:
         assert seen.finish == self.finish_stop
         assert rig.tally(model) == FINISHED
 
-    @pytest.mark.parametrize("style", STYLES)
     @pytest.mark.parametrize("story", ["blocked-thinking", "blocked-answer"])
     def test_gets_the_notice_instead_of_a_blocked_body(self, rig, style, story):
         model = rig.model(style, story)
@@ -118,7 +126,7 @@ class ChatContract:
     # === Shared checks ===
 
     def check_blocked_prompt(self, rig, ask):
-        model = rig.model("deepseek", "unblocked")
+        model = rig.model(self.styles[0], "unblocked")
         refusals = rig.refusals()
         with pytest.raises(Exception) as caught:
             ask(rig, model, BLOCKED_PROMPT)
@@ -127,6 +135,16 @@ class ChatContract:
         # A request is counted when its response has ended, which may be later than its last byte's arrival here.
         assert eventually(lambda: rig.refusals() > refusals)
         assert rig.refusals() == refusals + 1
+
+    def assert_masked(self, rig, model, seen):
+        assert "magpie" not in repr(seen.raw).lower()
+        assert seen.answer.endswith(f"There lives a {MASK}, the {MASK} of old.")
+        assert seen.finish == self.finish_stop
+        assert rig.tally(model) == FINISHED
+
+    def assert_stream_filtered(self, seen):
+        own = self.finish_blocked_stream
+        assert seen.finish == (self.finish_blocked if own == "as finish_blocked" else own)
 
     def assert_text(self, seen, style, story_name, notice="", shows_thinking=None):
         shows_thinking = self.shows_thinking if shows_thinking is None else shows_thinking

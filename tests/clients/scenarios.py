@@ -9,12 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 FORBIDDEN = "forbidden falcon"
+MASKED = "hidden magpie"
+MASK = "[redacted]"
 NOTICE = "This response was stopped by a safety policy."
 
 HARMLESS_PROMPT = "Which bird lives in the tower?"
 BLOCKED_PROMPT = f"Where does the {FORBIDDEN} live?"
 
 STYLES = ("deepseek", "vllm", "tags")
+"""The styles of chat completions."""
+
+NATIVE_STYLES = ("responses", "messages")
+"""Other vendors' APIs, each at its own path (`native_wires.py`)."""
 
 SAFETY_RULES = "Safety rules."
 """How the guard's rules begin, by which the upstream knows a request that it has steered."""
@@ -92,6 +98,12 @@ STORIES = {
         match=[],
         filler=[],
     ),
+    # Nothing is blocked, and the answer is masked where the words stand, wherever it is told.
+    "masked": Story(
+        before=thinking("A short ", "thought.\n") + answer("There lives a hid", "den mag", "pie, the ", "Hidden Magpie of old."),
+        match=[],
+        filler=[],
+    ),
     "blocked-thinking": Story(
         before=thinking("The user ", "asks about ", "the tower. "),
         match=thinking("So the forb", "idden fal", "con lives there."),
@@ -143,7 +155,7 @@ TOOL = {
 def parse_model(model: str) -> tuple[str, Story]:
     """The style and the story that a request's `model` names."""
     style, _, story = model.partition("--")[0].partition(".")
-    if style not in STYLES:
+    if style not in STYLES + NATIVE_STYLES:
         raise KeyError(f"no style {style!r}")
     return style, STORIES[story]
 
@@ -151,7 +163,7 @@ def parse_model(model: str) -> tuple[str, Story]:
 def told_story(request: dict) -> tuple[str, Story]:
     """The style and the story that a request is answered with."""
     style, story = parse_model(request["model"])
-    first = request["messages"][0]
-    if story.again and first["role"] == "system" and first["content"].startswith(SAFETY_RULES):
+    first = next(iter(request.get("messages", [])), {})
+    if story.again and first.get("role") == "system" and first["content"].startswith(SAFETY_RULES):
         return style, Story(before=story.again, match=[], filler=[])
     return style, story

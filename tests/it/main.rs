@@ -49,3 +49,5 @@ mod scan;
 mod support;
 /// What goes through unchanged.
 mod transparency;
+/// Responses and Messages, and their ends.
+mod wires;

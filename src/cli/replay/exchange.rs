@@ -29,6 +29,8 @@ pub(super) struct Exchange {
     pub(super) id: String,
     /// The request's path: it chooses the route.
     pub(super) path: String,
+    /// Whether the path was told, so that it says how the response is to be read.
+    pub(super) is_captured: bool,
     /// The request's body, where it is known.
     pub(super) request: Option<Bytes>,
     /// Why the request's body was not read, and how many bytes it had at least.
@@ -95,6 +97,7 @@ fn recorded(name: String, end: &str, body: Vec<u8>) -> Exchange {
     Exchange {
         id: name,
         path: "/v1/chat/completions".to_owned(),
+        is_captured: false,
         request: None,
         request_unread: None,
         status: 200,
@@ -142,6 +145,7 @@ impl From<Capture> for Exchange {
             truncated: capture.truncated,
             id: capture.id,
             path: capture.path,
+            is_captured: true,
             request: capture.request.map(|Piece(body)| body),
             request_unread: capture.request_unread,
             status: capture.status,

@@ -8,6 +8,7 @@ mod waiting;
 mod outcomes;
 mod redaction;
 mod scoring;
+mod wires;
 
 use std::{
     fmt::Write as _,
@@ -103,12 +104,13 @@ struct Run {
 }
 
 fn start(plan: &Arc<Plan>, content_type: &str) -> (Session, Delivery) {
-    let mut session = Session::new(
-        Arc::clone(plan),
-        Some(Endpoint::ChatCompletions),
-        Identity { id: "own".into(), created: 9 },
-    )
-    .keeping(Keep { text: Some(usize::MAX), trajectory: false });
+    start_at(plan, Endpoint::ChatCompletions, content_type)
+}
+
+fn start_at(plan: &Arc<Plan>, endpoint: Endpoint, content_type: &str) -> (Session, Delivery) {
+    let mut session =
+        Session::new(Arc::clone(plan), Some(endpoint), Identity { id: "own".into(), created: 9 })
+            .keeping(Keep { text: Some(usize::MAX), trajectory: false });
     let head = ResponseHead {
         status: 200,
         content_type: Some(content_type.to_owned()),
@@ -139,7 +141,10 @@ fn drain(session: &mut Session, sent: &mut String) -> (bool, Option<LocalRespons
 }
 
 fn run_chunks(plan: &Arc<Plan>, content_type: &str, chunks: &[&[u8]]) -> Run {
-    let (mut session, _) = start(plan, content_type);
+    run_session(start(plan, content_type).0, chunks)
+}
+
+fn run_session(mut session: Session, chunks: &[&[u8]]) -> Run {
     let now = some_time();
     let mut sent = String::new();
     let mut end = (false, None);
