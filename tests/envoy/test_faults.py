@@ -6,6 +6,7 @@ import http.client
 import json
 import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -113,6 +114,17 @@ def test_a_client_may_be_slower_than_a_message_may_take(tmp_path):
             time.sleep(1)
             client.sendall(body[10:])
             assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(("changes", "status"), [({}, 200), (BUFFERED, 504)])
+def test_a_late_judgement_is_waited_for_in_full_duplex_and_not_where_the_request_is_buffered(tmp_path, changes, status):
+    with running_gateway(tmp_path, changes={"message_timeout: 10s": "message_timeout: 0.3s"} | changes) as gateway:
+        assert gateway.chat(model("deepseek", "unblocked")).read()
+        gateway.thinkgate.child.send_signal(signal.SIGSTOP)
+        waking = threading.Timer(1, lambda: gateway.thinkgate.child.send_signal(signal.SIGCONT))
+        waking.start()
+        assert gateway.chat(model("deepseek", "unblocked")).status == status
+        waking.join()
 
 
 def test_a_drain_lets_open_streams_come_to_their_end(tmp_path):
