@@ -1,8 +1,12 @@
 //! The wire vocabularies of model servers: a frame's deltas, and how a refusal is written.
 
 pub mod chunk;
+pub mod cohere;
 mod cursor;
+mod gather;
+pub mod gemini;
 mod json;
+pub mod ollama;
 pub mod openai_chat;
 pub mod refusal;
 pub mod request;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     Endpoint,
+    gather::MAX_DEPTH,
     json::{each_entry, each_item, says_nothing, string},
 };
 
@@ -90,7 +91,7 @@ pub fn without_side_channels(body: &str) -> String {
 // === impl Request ===
 
 impl<'de> Request<'de> {
-    fn messages(&mut self, raw: &'de str, whole_prompt: bool) {
+    pub(super) fn messages(&mut self, raw: &'de str, whole_prompt: bool) {
         let mut messages = Vec::new();
         self.known = each_item(raw, |message| messages.push(message));
         let last_turn = messages.iter().rposition(|message| is_assistant(message));
@@ -98,7 +99,10 @@ impl<'de> Request<'de> {
         for message in messages.into_iter().skip(begin) {
             each_entry(message, |key, raw| match key {
                 "content" => self.content(raw),
-                "reasoning_content" | "reasoning" | "refusal" => self.text(raw),
+                "reasoning_content" | "reasoning" | "refusal" | "thinking" | "tool_plan" => {
+                    self.text(raw);
+                }
+                "images" if !says_nothing(raw) => self.media_bytes += raw.len(),
                 "tool_calls" => self.tool_calls(raw),
                 _ => {}
             });
@@ -109,10 +113,10 @@ impl<'de> Request<'de> {
         each_item(raw, |call| {
             each_entry(call, |key, raw| {
                 if key == "function" {
-                    each_entry(raw, |key, raw| {
-                        if key == "arguments" {
-                            self.text(raw);
-                        }
+                    each_entry(raw, |key, raw| match key {
+                        "arguments" if raw.starts_with('{') => self.texts.push(raw.into()),
+                        "arguments" => self.text(raw),
+                        _ => {}
                     });
                 }
             });
@@ -129,6 +133,7 @@ impl<'de> Request<'de> {
             }
             each_entry(part, |key, raw| match key {
                 "text" | "refusal" | "thinking" if raw.starts_with('"') => self.text(raw),
+                "document" => self.every_string(raw, MAX_DEPTH),
                 "type" => {}
                 _ if !says_nothing(raw) => self.media_bytes += raw.len(),
                 _ => {}
@@ -145,12 +150,31 @@ impl<'de> Request<'de> {
         }
     }
 
-    fn text(&mut self, raw: &'de str) {
+    pub(super) fn text(&mut self, raw: &'de str) {
         match string(raw) {
             Some(text) if text.is_empty() => {}
             Some(text) => self.texts.push(text),
             None if raw == "null" => {}
             None => self.opaque_bytes += raw.len(),
+        }
+    }
+
+    /// Every string leaf of a tool's result or a document; what lies deeper is not read.
+    pub(super) fn every_string(&mut self, raw: &'de str, depth: usize) {
+        match (raw.as_bytes().first(), depth.checked_sub(1)) {
+            (Some(b'"'), _) => self.text(raw),
+            (Some(b'['), Some(depth)) => {
+                each_item(raw, |item| self.every_string(item, depth));
+            }
+            (Some(b'{'), Some(depth)) => {
+                each_entry(raw, |key, value| {
+                    if !matches!(key, "type" | "id") {
+                        self.every_string(value, depth);
+                    }
+                });
+            }
+            _ if says_nothing(raw) => {}
+            _ => self.opaque_bytes += raw.len(),
         }
     }
 }
