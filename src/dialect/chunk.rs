@@ -39,6 +39,22 @@ pub enum Source {
     Transcript,
     /// Other text beside the channels: executed tools, failed generations.
     Beside,
+    /// Text that came before and now stands again, whole, in a part's or an item's end: the stretch of this origin that
+    /// begins at this byte.
+    Again(Origin, u64),
+}
+
+/// Where text first stood that is told again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// The reasoning fields.
+    Thinking,
+    /// The content.
+    Content,
+    /// The refusal.
+    Refusal,
+    /// Arguments of the tool call with this index.
+    ToolArguments(u32),
 }
 
 /// A piece of text and where it stands in the frame's payload.
@@ -51,7 +67,7 @@ pub struct Piece<'de> {
     /// The decoded text.
     pub text: Cow<'de, str>,
     /// The JSON token of the text (with its quotes; for a logprob and its alternatives the whole entry), as bytes
-    /// of the payload.
+    /// of the payload. Empty for text that no wire shows: the blank line between two parts of a summary.
     pub json: Range<usize>,
 }
 
@@ -77,6 +93,11 @@ pub struct Chunk<'de> {
     pub choices: Vec<(u32, bool)>,
     /// Parts that are not read, by choice, with their bytes on the wire.
     pub opaque: Vec<(u32, Opaque, usize)>,
+    /// Where fields stand that the dialect does not know, so that one which repeats a masked text can be emptied.
+    /// Completions find theirs by themselves ([`take_out`](super::take_out)).
+    pub unread: Vec<Range<usize>>,
+    /// Tool calls that end here, by choice and index.
+    pub ended_calls: Vec<(u32, u32)>,
     /// Arrays of logprob entries.
     pub arrays: Vec<Array>,
     /// The frame reports an error of the upstream.

@@ -12,6 +12,7 @@ pub mod refusal;
 pub mod request;
 pub mod steer;
 pub mod take_out;
+pub mod vocabulary;
 
 use serde::Serialize;
 
@@ -64,6 +65,43 @@ impl Dialect {
             Self::OpenAiCompletions => "openai_completions",
             Self::Trace => "trace",
             Self::Unknown => "unknown",
+        }
+    }
+
+    /// The content type of its streams.
+    #[must_use]
+    pub const fn stream_type(self) -> &'static str {
+        match self {
+            Self::OpenAiChat | Self::OpenAiCompletions | Self::Trace | Self::Unknown => {
+                "text/event-stream"
+            }
+        }
+    }
+
+    /// Whether thinking is hidden with its fields, sealed thinking among them. Elsewhere its text is emptied: in a
+    /// wire of items and blocks their places must stay, and the seals are needed to go on with the next turn.
+    #[must_use]
+    pub const fn hides_whole_fields(self) -> bool {
+        match self {
+            Self::OpenAiChat | Self::OpenAiCompletions | Self::Trace | Self::Unknown => true,
+        }
+    }
+
+    /// What the ids of its responses begin with.
+    #[must_use]
+    pub const fn id_prefix(self) -> &'static str {
+        match self {
+            Self::OpenAiCompletions => "cmpl-",
+            Self::OpenAiChat | Self::Trace | Self::Unknown => "chatcmpl-",
+        }
+    }
+
+    /// The request's field that holds the prompt.
+    #[must_use]
+    pub const fn prompt_field(self) -> &'static str {
+        match self {
+            Self::OpenAiCompletions => "prompt",
+            Self::OpenAiChat | Self::Trace | Self::Unknown => "messages",
         }
     }
 }

@@ -11,7 +11,8 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 
 use super::{
-    chunk::{Array, Chunk, Opaque, Piece, Source},
+    Dialect,
+    chunk::{Array, Chunk, Envelope, Opaque, Piece, Source},
     cursor::Cursor,
     json::{Key, each_entry, each_item, range_in, says_nothing, string},
 };
@@ -56,6 +57,16 @@ pub fn read_error_field(payload: &str) -> Chunk<'_> {
     let mut chunk = Chunk { error: true, known: true, ..Chunk::default() };
     Reader::new(payload, &mut chunk).read_error(payload, MAX_DEPTH);
     chunk
+}
+
+/// Which of the two kinds of completion names itself so.
+#[must_use]
+pub fn dialect_of(envelope: &Envelope<'_>) -> Dialect {
+    if envelope.object.is_some_and(|object| object.contains("text_completion")) {
+        Dialect::OpenAiCompletions
+    } else {
+        Dialect::OpenAiChat
+    }
 }
 
 /// What is written while the walk goes on.

@@ -34,14 +34,21 @@ pub struct ChoiceEnd {
     pub notice: Option<String>,
 }
 
-/// The events that end a stream.
+/// How a stream ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending<'e> {
+    /// What its events say of themselves.
+    pub identity: &'e Identity,
+    /// The choices that are not finished.
+    pub choices: &'e [ChoiceEnd],
+    /// The usage that is still to be told, as it stood in the JSON.
+    pub usage: Option<&'e str>,
+}
+
+/// The events that end a stream of completions.
 #[must_use]
-pub fn stream_end(
-    dialect: Dialect,
-    identity: &Identity,
-    choices: &[ChoiceEnd],
-    usage: Option<&str>,
-) -> Bytes {
+pub fn stream_end(dialect: Dialect, ending: &Ending<'_>) -> Bytes {
+    let Ending { identity, choices, usage } = *ending;
     let mut events = String::new();
     for choice in choices {
         if choice.role && dialect == Dialect::OpenAiChat {
@@ -113,12 +120,21 @@ pub fn whole_body(
     body.into()
 }
 
-/// An error body in OpenAI's shape.
+/// An error body in the dialect's shape, which is OpenAI's where the dialect has none of its own.
 #[must_use]
-pub fn error_body(message: &str, kind: &str, param: Option<&str>, code: &str) -> Bytes {
-    json!({"error": {"message": message, "type": kind, "param": param, "code": code}})
-        .to_string()
-        .into()
+pub fn error_body(
+    dialect: Dialect,
+    message: &str,
+    kind: &str,
+    param: Option<&str>,
+    code: &str,
+) -> Bytes {
+    let body = match dialect {
+        Dialect::OpenAiChat | Dialect::OpenAiCompletions | Dialect::Trace | Dialect::Unknown => {
+            json!({"error": {"message": message, "type": kind, "param": param, "code": code}})
+        }
+    };
+    body.to_string().into()
 }
 
 fn chat_choice(
@@ -197,8 +213,12 @@ mod tests {
             ChoiceEnd { index: 0, role: true, close_tag: None, notice: Some("stopped".into()) },
             ChoiceEnd { index: 1, role: false, close_tag: None, notice: None },
         ];
-        let bytes =
-            stream_end(Dialect::OpenAiChat, &identity(), &choices, Some(r#"{"total_tokens":3}"#));
+        let ending = Ending {
+            identity: &identity(),
+            choices: &choices,
+            usage: Some(r#"{"total_tokens":3}"#),
+        };
+        let bytes = stream_end(Dialect::OpenAiChat, &ending);
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         let events: Vec<&str> = text.trim_end().split("\n\n").map(|event| &event[6..]).collect();
         assert_eq!(events.len(), 6);

@@ -1,11 +1,14 @@
-//! Which parts of a frame go out of it, beside the text that is masked in its place.
+//! Which parts of a completion's frame go out of it, beside the text that is masked in its place.
 //!
 //! In: a frame's payload, and what was masked or hidden in it. Out: places in the payload, commas included, without
 //! which it is still JSON. Parts that say nothing stay as they are.
 
 use std::ops::Range;
 
-use super::json::{each_entry, each_item, range_in, says_nothing, string};
+use super::{
+    Dialect,
+    json::{each_entry, each_item, range_in, says_nothing, string},
+};
 
 /// What goes.
 #[derive(Clone, Copy, Debug)]
@@ -52,10 +55,25 @@ pub fn places(payload: &str, what: TakeOut<'_>) -> Vec<Range<usize>> {
     walk.gone
 }
 
+/// Whether what nobody has read shows a text that was taken from one of these choices.
+#[must_use]
+pub fn shows_altered(raw: &str, altered: &[Altered]) -> bool {
+    altered.iter().any(|altered| shows(raw, &altered.texts, MAX_DEPTH))
+}
+
+/// Whether a frame of which something was hidden tells its client nothing any more.
+#[must_use]
+pub fn tells_nothing(dialect: Dialect, payload: &str, named: &dyn Fn(u32) -> bool) -> bool {
+    match dialect {
+        Dialect::OpenAiChat | Dialect::OpenAiCompletions | Dialect::Trace | Dialect::Unknown => {
+            chunk_tells_nothing(payload, named)
+        }
+    }
+}
+
 /// Whether a chunk tells its client nothing: no text, no finish reason, no usage, no error, and a role only of
 /// choices that are `named` already.
-#[must_use]
-pub fn tells_nothing(payload: &str, named: &dyn Fn(u32) -> bool) -> bool {
+fn chunk_tells_nothing(payload: &str, named: &dyn Fn(u32) -> bool) -> bool {
     let mut nothing = true;
     each_entry(payload, |key, raw| match key {
         "usage" | "error" => nothing &= says_nothing(raw),
@@ -329,7 +347,7 @@ mod tests {
             r#"{"id":"a","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}],"usage":null}"#,
             r#"{"choices":[{"text":"","index":0,"logprobs":{"content":[]}}]}"#,
         ] {
-            assert!(tells_nothing(payload, &named), "{payload}");
+            assert!(chunk_tells_nothing(payload, &named), "{payload}");
         }
         for payload in [
             r#"{"choices":[{"index":1,"delta":{"role":"assistant"}}]}"#,
@@ -338,7 +356,7 @@ mod tests {
             r#"{"choices":[{"index":0,"delta":{"content":"a"}}]}"#,
             r#"{"choices":[{"index":0,"delta":{"tool_calls":[{}]}}]}"#,
         ] {
-            assert!(!tells_nothing(payload, &named), "{payload}");
+            assert!(!chunk_tells_nothing(payload, &named), "{payload}");
         }
     }
 }

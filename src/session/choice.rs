@@ -7,7 +7,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::{
     channel::{Channel, Part, Segment, ThinkTags},
     classify::Voice,
-    dialect::chunk::{Piece, Source},
+    dialect::chunk::{Origin, Piece, Source},
     policy::{Mode, Verdict},
     rules::RuleMatch,
 };
@@ -372,6 +372,11 @@ impl Choice {
                     self.take_field(reading, piece, Label::Known(Channel::Answer), true, leaves);
                 }
                 Source::TopLogprob | Source::Beside => self.take_alone(reading, piece, leaves),
+                Source::Again(origin, at) => {
+                    let position = self.source(source_of(origin));
+                    let span = at..at + piece.text.len() as u64;
+                    self.note(reading, piece, position, span, leaves);
+                }
                 _ => {}
             }
         }
@@ -498,7 +503,7 @@ impl Choice {
         span: Range<u64>,
         leaves: &mut Vec<Leaf>,
     ) {
-        if reading.holding {
+        if reading.holding && !piece.json.is_empty() {
             let shows = Shows::Source { source, span };
             let Piece { source: kind, ref json, .. } = *piece;
             leaves.push(Leaf { choice: self.position, kind, shows, json: json.clone() });
@@ -518,6 +523,15 @@ impl Choice {
             self.note(reading, piece, source, begin..end, leaves);
             begin = end;
         }
+    }
+
+    /// Ends a tool call: nothing of it stays open.
+    pub(super) fn end_call(&mut self, reading: &mut Reading, call: u32) {
+        let kind = Source::ToolArguments(call);
+        if let Some(source) = self.sources.iter_mut().find(|source| source.kind == kind) {
+            source.open = false;
+        }
+        self.pause_source(reading, kind);
     }
 
     fn pause_source(&mut self, reading: &mut Reading, kind: Source) {
@@ -786,7 +800,17 @@ fn same_text<'p>(
 
 /// Whether a piece of this kind is thinking.
 pub(super) fn is_thinking(source: Source) -> bool {
-    REASONING.contains(&source)
+    REASONING.contains(&source) || matches!(source, Source::Again(Origin::Thinking, _))
+}
+
+/// The source that text comes from which is told again.
+const fn source_of(origin: Origin) -> Source {
+    match origin {
+        Origin::Thinking => Source::ReasoningContent,
+        Origin::Content => Source::Content,
+        Origin::Refusal => Source::Refusal,
+        Origin::ToolArguments(call) => Source::ToolArguments(call),
+    }
 }
 
 /// Whether a piece of this kind stands for an entry of logprobs.
@@ -812,5 +836,6 @@ const fn is_repeat(source: Source) -> bool {
             | Source::TopLogprob
             | Source::Transcript
             | Source::Beside
+            | Source::Again(..)
     )
 }

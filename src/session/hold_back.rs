@@ -3,7 +3,7 @@
 //! A frame leaves, unchanged, as soon as all its texts lie below the watermark of everything that may redact or
 //! block there. Frames never overtake each other. Nothing else may delay a byte.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, ops::Range, time::Instant};
 
 use smallvec::SmallVec;
 
@@ -33,6 +33,8 @@ pub(super) struct HeldFrame {
     pub(super) names: Vec<(usize, bool)>,
     /// Choices, by position, whose thinking it signs.
     pub(super) signs: Vec<usize>,
+    /// Fields that nobody knows, which may repeat a text.
+    pub(super) unread: Vec<Range<usize>>,
     /// Bytes of it that nobody has read.
     pub(super) unscanned: Vec<(Option<Channel>, UnscannedReason, u64)>,
     /// It tells the usage and names no choice.
@@ -145,6 +147,7 @@ impl HeldFrame {
             arrays: Vec::new(),
             names: Vec::new(),
             signs: Vec::new(),
+            unread: Vec::new(),
             unscanned: Vec::new(),
             tells_usage: false,
             waited_for: None,

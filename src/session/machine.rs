@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::Range,
     sync::Arc,
     time::Instant,
 };
@@ -15,8 +16,9 @@ use crate::{
     dialect::{
         Dialect, Endpoint,
         chunk::{Array, Chunk, Envelope, Opaque},
-        openai_chat, refusal,
+        refusal::{self, Ending},
         request::Request,
+        vocabulary::Vocabulary,
     },
     policy::{Action, Mode, OnFailure, OnUnscanned},
     record::{
@@ -62,6 +64,7 @@ pub struct Session {
     gathered: Option<(Instant, u64)>,
     content_type: Option<String>,
     body: Body,
+    vocabulary: Vocabulary,
     pub(super) dialect: Dialect,
     pub(super) choices: Vec<Choice>,
     envelope: OwnedEnvelope,
@@ -109,7 +112,8 @@ struct OwnedEnvelope {
 // === impl Session ===
 
 impl Session {
-    /// A session for a request to `endpoint`; without one, chunks of either kind of completion are read.
+    /// A session for a request to `endpoint`; without one, the first frame that tells the dialect decides how the
+    /// response is read.
     #[must_use]
     pub fn new(plan: Arc<Plan>, endpoint: Option<Endpoint>, identity: Identity) -> Self {
         Self {
@@ -125,6 +129,7 @@ impl Session {
             gathered: None,
             content_type: None,
             body: Body::Sniffing(BytesMut::new()),
+            vocabulary: Vocabulary::of(endpoint),
             dialect: endpoint.map_or(Dialect::Unknown, Endpoint::dialect),
             choices: Vec::new(),
             envelope: OwnedEnvelope::default(),
@@ -510,11 +515,7 @@ impl Session {
         // The lossy reading checks byte by byte, the strict one many at a time.
         let payload = str::from_utf8(data)
             .map_or_else(|_| String::from_utf8_lossy(data), std::borrow::Cow::Borrowed);
-        let chunk = if frame.error_field {
-            openai_chat::read_error_field(&payload)
-        } else {
-            openai_chat::read(&payload)
-        };
+        let chunk = self.vocabulary.read(&payload, frame.error_field);
         let mut carries = Carries::default();
         if matches!(payload, std::borrow::Cow::Owned(_)) {
             // What a tolerant client would read was read; the rest is nobody's.
@@ -545,11 +546,18 @@ impl Session {
         }
         carries.tells_usage = chunk.usage.is_some() && chunk.choices.is_empty();
         if self.dialect == Dialect::Unknown && !chunk.choices.is_empty() {
-            self.dialect = dialect_of(&chunk.envelope);
+            self.dialect = self.vocabulary.dialect(&chunk.envelope);
         }
         self.read_pieces(chunk, carries);
         for &(index, kind, bytes) in &chunk.opaque {
             self.note_opaque(index, kind, bytes, carries);
+        }
+        for &(index, call) in &chunk.ended_calls {
+            if let Some(position) = self.choice(index)
+                && let Some(choice) = self.choices.get_mut(position)
+            {
+                choice.end_call(&mut self.reading, call);
+            }
         }
         for &(index, finished) in &chunk.choices {
             let Some(position) = self.choice(index) else { continue };
@@ -562,6 +570,7 @@ impl Session {
         }
         if self.reading.holding {
             carries.arrays.clone_from(&chunk.arrays);
+            carries.unread.clone_from(&chunk.unread);
         }
         if chunk.done {
             self.done = true;
@@ -651,9 +660,11 @@ impl Session {
 
     /// Notes what nobody has read of a frame that has left.
     fn note_passed(&mut self, unscanned: &[Unscanned]) {
-        let hides_thinking = self.reading.holding && self.plan().hides_thinking();
+        let hides_sealed = self.reading.holding
+            && self.plan().hides_thinking()
+            && self.dialect.hides_whole_fields();
         for &(channel, reason, bytes) in unscanned {
-            if !(hides_thinking && reason == UnscannedReason::Encrypted) {
+            if !(hides_sealed && reason == UnscannedReason::Encrypted) {
                 self.note_unscanned(channel, reason, bytes);
             }
         }
@@ -732,6 +743,8 @@ impl Session {
             }
         }
         let Some(bytes) = edited.bytes else { return };
+        self.vocabulary
+            .note_sent(edited.data.as_deref().map_or_else(|| held.frame.data(), str::as_bytes));
         self.note_passed(&held.unscanned);
         for &(position, finished) in &held.names {
             if let Some(choice) = self.choices.get_mut(position) {
@@ -749,6 +762,7 @@ impl Session {
 
     fn editing(&self) -> Editing {
         Editing {
+            dialect: self.dialect,
             mask: self.plan().policy().mask,
             hides_thinking: self.plan().hides_thinking(),
             whole: matches!(&self.body, Body::Framed(Framer::Whole(_))),
@@ -796,8 +810,8 @@ impl Session {
             self.ended = true;
             self.reading.end_detectors();
             let message = "the upstream's response could not be inspected";
-            let body =
-                refusal::error_body(message, "upstream_error", None, "uninspectable_response");
+            let (kind, code) = ("upstream_error", "uninspectable_response");
+            let body = refusal::error_body(self.dialect, message, kind, None, code);
             self.effects.push_back(Effect::Respond(json_response(502, body)));
         } else {
             self.stop();
@@ -842,7 +856,13 @@ impl Session {
         }
         ends.sort_by_key(|end| end.index);
         let usage = self.usage.as_deref().filter(|_| self.wants_usage && !self.usage_sent);
-        refusal::stream_end(self.dialect, &self.refusal_identity(), &ends, usage)
+        self.stream_end(&ends, usage)
+    }
+
+    /// What ends a stream in which these choices are not finished.
+    pub(super) fn stream_end(&self, choices: &[refusal::ChoiceEnd], usage: Option<&str>) -> Bytes {
+        let identity = &self.refusal_identity();
+        self.vocabulary.stream_end(self.dialect, &Ending { identity, choices, usage })
     }
 
     pub(super) fn whole_refusal(&self) -> Bytes {
@@ -861,8 +881,7 @@ impl Session {
     }
 
     pub(super) fn refusal_identity(&self) -> refusal::Identity {
-        let prefix = if self.dialect == Dialect::OpenAiCompletions { "cmpl-" } else { "chatcmpl-" };
-        let id = format!("{prefix}{}", self.identity.id);
+        let id = format!("{}{}", self.dialect.id_prefix(), self.identity.id);
         let model = self.model.as_deref().unwrap_or_default();
         refusal::Identity::of(&self.envelope.borrow(), &id, self.identity.created, model)
     }
@@ -893,6 +912,7 @@ struct Carries {
     arrays: Vec<Array>,
     names: Vec<(usize, bool)>,
     signs: Vec<usize>,
+    unread: Vec<Range<usize>>,
     unscanned: Vec<Unscanned>,
     tells_usage: bool,
 }
@@ -901,12 +921,13 @@ struct Carries {
 
 impl Carries {
     fn of(self, frame: Frame, arrived: Instant) -> HeldFrame {
-        let Self { leaves, arrays, names, signs, unscanned, tells_usage } = self;
+        let Self { leaves, arrays, names, signs, unread, unscanned, tells_usage } = self;
         HeldFrame {
             leaves,
             arrays,
             names,
             signs,
+            unread,
             unscanned,
             tells_usage,
             ..HeldFrame::new(frame, arrived)
@@ -948,14 +969,6 @@ const fn channels_of(voice: Voice) -> &'static [Channel] {
     match voice {
         Voice::Prompt => &CHANNELS,
         Voice::Choice(_) => &[Channel::Thinking, Channel::Answer],
-    }
-}
-
-fn dialect_of(envelope: &Envelope<'_>) -> Dialect {
-    if envelope.object.is_some_and(|object| object.contains("text_completion")) {
-        Dialect::OpenAiCompletions
-    } else {
-        Dialect::OpenAiChat
     }
 }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::{
     dialect::{
+        Dialect,
         chunk::Source,
         take_out::{self, Altered, TakeOut},
     },
@@ -31,6 +32,7 @@ const TELLING: usize = 4;
 /// How frames are edited.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Editing {
+    pub(super) dialect: Dialect,
     pub(super) mask: Mask,
     /// Thinking is not delivered.
     pub(super) hides_thinking: bool,
@@ -43,6 +45,8 @@ pub(super) struct Editing {
 pub(super) struct Edited {
     /// Its bytes; none where all that it told was hidden.
     pub(super) bytes: Option<Bytes>,
+    /// Its payload, where that is another than the one that came.
+    pub(super) data: Option<String>,
     /// Spans were masked.
     pub(super) masked: bool,
     /// Thinking was taken out.
@@ -80,12 +84,16 @@ struct Edit<'f> {
 pub(super) fn edited(held: &HeldFrame, choices: &[Choice], editing: Editing) -> Option<Edited> {
     let mut edits = Vec::new();
     let mut altered_thinking = Vec::new();
+    let takes_fields = editing.dialect.hides_whole_fields();
     // Sealed thinking has no text of its own.
-    let mut hid = editing.hides_thinking && held.tells_sealed_thinking();
+    let mut hid = editing.hides_thinking && takes_fields && held.tells_sealed_thinking();
     for leaf in &held.leaves {
         let choice = choices.get(leaf.choice)?;
         if editing.hides_thinking && is_thinking(leaf.kind) {
             hid = true;
+            if !takes_fields {
+                edits.push(Edit { leaf, cuts: everything() });
+            }
             continue;
         }
         let cuts = cuts_of(leaf, choice, editing)?;
@@ -100,6 +108,7 @@ pub(super) fn edited(held: &HeldFrame, choices: &[Choice], editing: Editing) -> 
     }
     let as_it_came = Edited {
         bytes: Some(held.frame.raw.clone()),
+        data: None,
         masked: false,
         hid: false,
         altered_thinking: Vec::new(),
@@ -120,9 +129,9 @@ pub(super) fn edited(held: &HeldFrame, choices: &[Choice], editing: Editing) -> 
     hid |= editing.hides_thinking && !masked;
     let data = splice(payload, splices)?;
     let named = |index| choices.iter().any(|choice| choice.index == index && choice.named);
-    let empty = hid && !editing.whole && take_out::tells_nothing(&data, &named);
+    let empty = hid && !editing.whole && take_out::tells_nothing(editing.dialect, &data, &named);
     let bytes = (!empty).then(|| held.frame.with_data(data.as_bytes()));
-    Some(Edited { bytes, masked, hid, altered_thinking })
+    Some(Edited { bytes, data: Some(data), masked, hid, altered_thinking })
 }
 
 /// The places that change, and what stands there instead.
@@ -134,8 +143,12 @@ fn splices(
     editing: Editing,
 ) -> Option<Vec<(Range<usize>, String)>> {
     let altered = altered_choices(payload, held, choices, edits, editing)?;
-    let what = TakeOut { thinking: editing.hides_thinking, altered: &altered };
-    let gone = take_out::places(payload, what);
+    let gone = if editing.dialect.hides_whole_fields() {
+        let what = TakeOut { thinking: editing.hides_thinking, altered: &altered };
+        take_out::places(payload, what)
+    } else {
+        Vec::new()
+    };
     let stays = |place: &Range<usize>| {
         gone.iter().all(|gone| place.end <= gone.start || gone.end <= place.start)
     };
@@ -157,6 +170,11 @@ fn splices(
         splices.push((array.json.clone(), format!("[{}]", kept?.join(","))));
     }
     splices.extend(gone.into_iter().map(|place| (place, String::new())));
+    for place in &held.unread {
+        if take_out::shows_altered(payload.get(place.clone())?, &altered) {
+            splices.push((place.clone(), "null".to_owned()));
+        }
+    }
     Some(splices)
 }
 
@@ -192,7 +210,8 @@ fn altered_choices(
             note(leaf, telling, false)?;
         }
     }
-    let hidden = held.leaves.iter().filter(|leaf| editing.hides_thinking && is_thinking(leaf.kind));
+    let hides_fields = editing.hides_thinking && editing.dialect.hides_whole_fields();
+    let hidden = held.leaves.iter().filter(|leaf| hides_fields && is_thinking(leaf.kind));
     for leaf in hidden {
         note(leaf, &text_of(payload.get(leaf.json.clone())?)?, false)?;
     }
@@ -216,7 +235,6 @@ fn dropped_entries<'f>(
 
 /// What is taken out of a leaf's text; `None` where that cannot be done.
 fn cuts_of(leaf: &Leaf, choice: &Choice, editing: Editing) -> Option<Vec<Cut>> {
-    let everything = || vec![Cut { at: 0..usize::MAX, leaves: Leaves::Nothing }];
     match &leaf.shows {
         _ if editing.hides_thinking && may_show_thinking(leaf, choice) => Some(everything()),
         Shows::Alone(spans) => {
@@ -241,6 +259,11 @@ fn cuts_of(leaf: &Leaf, choice: &Choice, editing: Editing) -> Option<Vec<Cut>> {
             Some(disjoint(cuts))
         }
     }
+}
+
+/// All of a text, hidden.
+fn everything() -> Vec<Cut> {
+    vec![Cut { at: 0..usize::MAX, leaves: Leaves::Nothing }]
 }
 
 /// What a leaf shows: its own text, or that of which it is a copy.

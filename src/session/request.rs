@@ -8,7 +8,7 @@ use crate::{
     channel::Channel,
     classify::Voice,
     dialect::{
-        Dialect, Endpoint, refusal,
+        Endpoint, refusal,
         request::{Request, read_request, without_side_channels},
         steer::{self, Changes},
     },
@@ -148,6 +148,7 @@ impl Session {
                 RequestDecision::Respond(json_response(
                     400,
                     refusal::error_body(
+                        self.dialect,
                         &message,
                         "invalid_request_error",
                         param,
@@ -194,7 +195,7 @@ impl Session {
         };
         Some(json_response(
             status,
-            refusal::error_body(message, "invalid_request_error", None, code),
+            refusal::error_body(self.dialect, message, "invalid_request_error", None, code),
         ))
     }
 
@@ -216,7 +217,8 @@ impl Session {
         if self.reading.failed {
             self.action = Action::FailClosed;
             let message = "the prompt could not be inspected";
-            let body = refusal::error_body(message, "server_error", None, "inspection_unavailable");
+            let (kind, code) = ("server_error", "inspection_unavailable");
+            let body = refusal::error_body(self.dialect, message, kind, None, code);
             return Some(json_response(503, body));
         }
         None
@@ -226,24 +228,18 @@ impl Session {
         let dialect = self.dialect;
         match (self.plan().policy().prompt_block, self.wants_stream) {
             (PromptBlock::Status400, _) => {
-                let param =
-                    if dialect == Dialect::OpenAiCompletions { "prompt" } else { "messages" };
+                let (kind, code) = ("invalid_request_error", "content_policy_violation");
+                let param = Some(dialect.prompt_field());
                 let notice = self.plan().notice();
-                let body = refusal::error_body(
-                    notice,
-                    "invalid_request_error",
-                    Some(param),
-                    "content_policy_violation",
-                );
-                json_response(400, body)
+                json_response(400, refusal::error_body(dialect, notice, kind, param, code))
             }
             (PromptBlock::Status200, true) => {
                 let notice = Some(self.plan().notice().to_owned());
                 let choice = refusal::ChoiceEnd { index: 0, role: true, close_tag: None, notice };
                 LocalResponse {
                     status: 200,
-                    content_type: "text/event-stream",
-                    body: refusal::stream_end(dialect, &self.refusal_identity(), &[choice], None),
+                    content_type: dialect.stream_type(),
+                    body: self.stream_end(&[choice], None),
                 }
             }
             (PromptBlock::Status200, false) => json_response(200, self.whole_refusal()),
