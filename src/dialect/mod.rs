@@ -1,13 +1,16 @@
 //! The wire vocabularies of model servers: a frame's deltas, and how a refusal is written.
 
+mod anthropic;
 pub mod chunk;
-pub mod cohere;
+mod cohere;
 mod cursor;
-mod gather;
-pub mod gemini;
+mod fields;
+mod gemini;
 mod json;
-pub mod ollama;
+mod native_request;
+mod ollama;
 pub mod openai_chat;
+mod pieces;
 pub mod refusal;
 pub mod request;
 pub mod steer;
@@ -38,6 +41,14 @@ pub enum Dialect {
     /// Text completions.
     #[serde(rename = "openai_completions")]
     OpenAiCompletions,
+    /// Anthropic Messages.
+    Anthropic,
+    /// Ollama's own.
+    Ollama,
+    /// Gemini's own.
+    Gemini,
+    /// Cohere's own, version 2.
+    Cohere,
     /// A normalised trace, not a wire.
     Trace,
     /// Not understood: its bytes are counted as unscanned.
@@ -52,6 +63,20 @@ pub enum Endpoint {
     ChatCompletions,
     /// A path that ends in `/completions`, whatever the prefix.
     Completions,
+    /// A path that ends in `/v1/messages`, whatever the prefix.
+    Messages,
+    /// A path that ends in `/api/chat`.
+    OllamaChat,
+    /// A path that ends in `/api/generate`.
+    OllamaGenerate,
+    /// A path that ends in `:generateContent`.
+    GeminiGenerate,
+    /// A path that ends in `:streamGenerateContent`, which is answered with an array that grows.
+    GeminiArray,
+    /// The same, asked for events (`alt=sse`).
+    GeminiEvents,
+    /// A path that ends in `/v2/chat`.
+    CohereChat,
 }
 
 // === impl Dialect ===
@@ -63,6 +88,10 @@ impl Dialect {
         match self {
             Self::OpenAiChat => "openai_chat",
             Self::OpenAiCompletions => "openai_completions",
+            Self::Anthropic => "anthropic",
+            Self::Ollama => "ollama",
+            Self::Gemini => "gemini",
+            Self::Cohere => "cohere",
             Self::Trace => "trace",
             Self::Unknown => "unknown",
         }
@@ -72,9 +101,14 @@ impl Dialect {
     #[must_use]
     pub const fn stream_type(self) -> &'static str {
         match self {
-            Self::OpenAiChat | Self::OpenAiCompletions | Self::Trace | Self::Unknown => {
-                "text/event-stream"
-            }
+            Self::OpenAiChat
+            | Self::OpenAiCompletions
+            | Self::Anthropic
+            | Self::Gemini
+            | Self::Cohere
+            | Self::Trace
+            | Self::Unknown => "text/event-stream",
+            Self::Ollama => "application/x-ndjson",
         }
     }
 
@@ -84,6 +118,7 @@ impl Dialect {
     pub const fn hides_whole_fields(self) -> bool {
         match self {
             Self::OpenAiChat | Self::OpenAiCompletions | Self::Trace | Self::Unknown => true,
+            Self::Anthropic | Self::Ollama | Self::Gemini | Self::Cohere => false,
         }
     }
 
@@ -92,6 +127,8 @@ impl Dialect {
     pub const fn id_prefix(self) -> &'static str {
         match self {
             Self::OpenAiCompletions => "cmpl-",
+            Self::Anthropic => "msg_",
+            Self::Ollama | Self::Gemini | Self::Cohere => "",
             Self::OpenAiChat | Self::Trace | Self::Unknown => "chatcmpl-",
         }
     }
@@ -101,7 +138,13 @@ impl Dialect {
     pub const fn prompt_field(self) -> &'static str {
         match self {
             Self::OpenAiCompletions => "prompt",
-            Self::OpenAiChat | Self::Trace | Self::Unknown => "messages",
+            Self::Gemini => "contents",
+            Self::OpenAiChat
+            | Self::Anthropic
+            | Self::Ollama
+            | Self::Cohere
+            | Self::Trace
+            | Self::Unknown => "messages",
         }
     }
 }
@@ -117,9 +160,28 @@ impl Endpoint {
             Some(Self::ChatCompletions)
         } else if path.ends_with("/completions") {
             Some(Self::Completions)
+        } else if path.ends_with("/v1/messages") {
+            Some(Self::Messages)
+        } else if path.ends_with("/api/chat") {
+            Some(Self::OllamaChat)
+        } else if path.ends_with("/api/generate") {
+            Some(Self::OllamaGenerate)
+        } else if path.ends_with(":generateContent") {
+            Some(Self::GeminiGenerate)
+        } else if path.ends_with(":streamGenerateContent") {
+            Some(Self::GeminiArray)
+        } else if path.ends_with("/v2/chat") {
+            Some(Self::CohereChat)
         } else {
             None
         }
+    }
+
+    /// The endpoint as the request's query narrows it down.
+    #[must_use]
+    pub fn asked(self, query: Option<&str>) -> Self {
+        let events = query.is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"));
+        if self == Self::GeminiArray && events { Self::GeminiEvents } else { self }
     }
 
     /// The dialect that the endpoint speaks.
@@ -128,6 +190,10 @@ impl Endpoint {
         match self {
             Self::ChatCompletions => Dialect::OpenAiChat,
             Self::Completions => Dialect::OpenAiCompletions,
+            Self::Messages => Dialect::Anthropic,
+            Self::OllamaChat | Self::OllamaGenerate => Dialect::Ollama,
+            Self::GeminiGenerate | Self::GeminiArray | Self::GeminiEvents => Dialect::Gemini,
+            Self::CohereChat => Dialect::Cohere,
         }
     }
 }

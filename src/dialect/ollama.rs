@@ -3,55 +3,75 @@
 //! Sources: `wire.md`'s table; <https://docs.ollama.com/api>. There is one choice. Tool calls come whole, their
 //! arguments as objects. `context` holds the token ids of the conversation: nobody reads them, so they are counted.
 
+use bytes::Bytes;
+use serde_json::{Value, json};
+
 use super::{
     chunk::{Chunk, Opaque, Source},
-    gather::Gather,
-    json::{each_entry, each_item, says_nothing, string},
-    request::Request,
+    fields::Fields,
+    json::{each_item, says_nothing},
+    pieces::Pieces,
+    refusal::{Ending, Identity},
 };
 
-/// Reads the lines of one exchange, in their order.
-#[derive(Debug, Default)]
-pub struct Reader {
+/// An exchange, and what its lines have told so far.
+#[derive(Debug)]
+pub(super) struct Ollama {
+    shape: Shape,
     /// Tool calls so far: their own indices are not told apart by every version.
     calls: u32,
 }
 
-// === impl Reader ===
+/// Where a line shows text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// `message`.
+    Chat,
+    /// `response`.
+    Generate,
+}
 
-impl Reader {
+/// The shape of a line that is beyond doubt of this dialect.
+pub(super) fn shape_of(has: &dyn Fn(&str) -> bool) -> Option<Shape> {
+    if !has("done") {
+        None
+    } else if has("message") {
+        Some(Shape::Chat)
+    } else {
+        has("response").then_some(Shape::Generate)
+    }
+}
+
+// === impl Ollama ===
+
+impl Ollama {
+    pub(super) const fn new(shape: Shape) -> Self {
+        Self { shape, calls: 0 }
+    }
+
     /// Reads one line, or a whole body.
-    #[must_use]
-    pub fn read<'de>(&mut self, payload: &'de str) -> Chunk<'de> {
-        let mut gather = Gather::new(payload);
+    pub(super) fn read<'de>(&mut self, payload: &'de str) -> Chunk<'de> {
+        let mut chunk = Chunk::default();
+        let mut pieces = Pieces::new(payload, &mut chunk);
+        let fields = pieces.fields(payload);
         let mut finished = false;
-        let walked = each_entry(payload, |key, raw| match key {
-            "model" => gather.chunk.envelope.model = Some(raw),
-            "created_at" => gather.chunk.envelope.created = Some(raw),
-            "message" => {
-                gather.chunk.known = true;
-                self.message(&mut gather, raw);
+        for (key, raw) in fields.iter() {
+            pieces.chunk.known |= matches!(key, "message" | "response" | "done" | "error");
+            match key {
+                "model" => pieces.chunk.envelope.model = Some(raw),
+                "created_at" => pieces.chunk.envelope.created = Some(raw),
+                "message" => self.message(&mut pieces, raw),
+                "response" => pieces.text(Source::Content, raw),
+                "thinking" => pieces.text(Source::ReasoningContent, raw),
+                "done" => finished = raw == "true",
+                "error" => pieces.chunk.error |= !says_nothing(raw),
+                "logprobs" => pieces.logprobs(Source::ContentLogprobs, raw),
+                "image" | "images" => pieces.opaque(Opaque::Media, raw),
+                "done_reason" | "remote_model" | "remote_host" => {}
+                _ => pieces.unread(raw),
             }
-            "response" => {
-                gather.chunk.known = true;
-                gather.field(Source::Content, raw);
-            }
-            "thinking" => gather.field(Source::ReasoningContent, raw),
-            "done" => {
-                gather.chunk.known = true;
-                finished |= raw == "true";
-            }
-            "error" if !says_nothing(raw) => {
-                gather.chunk.known = true;
-                gather.chunk.error = true;
-            }
-            "logprobs" => gather.logprobs(Source::ContentLogprobs, raw),
-            "image" | "images" => gather.opaque(Opaque::Media, raw),
-            "done_reason" | "remote_model" | "remote_host" => {}
-            _ => gather.opaque(Opaque::Field, raw),
-        });
-        let mut chunk = gather.chunk;
-        chunk.known &= walked;
+        }
+        chunk.known &= fields.whole;
         chunk.done = finished;
         if chunk.known && !chunk.error {
             chunk.choices.push((0, finished));
@@ -59,168 +79,181 @@ impl Reader {
         chunk
     }
 
-    fn message<'de>(&mut self, gather: &mut Gather<'de>, raw: &'de str) {
-        each_entry(raw, |key, raw| match key {
-            "content" => gather.field(Source::Content, raw),
-            "thinking" => gather.field(Source::ReasoningContent, raw),
-            "tool_calls" => {
-                each_item(raw, |call| self.tool_call(gather, call));
+    fn message<'de>(&mut self, pieces: &mut Pieces<'_, 'de>, raw: &'de str) {
+        for (key, raw) in pieces.fields(raw).iter() {
+            match key {
+                "content" => pieces.text(Source::Content, raw),
+                "thinking" => pieces.text(Source::ReasoningContent, raw),
+                "tool_calls" => {
+                    each_item(raw, |call| self.tool_call(pieces, call));
+                }
+                "images" => pieces.opaque(Opaque::Media, raw),
+                "role" | "tool_name" | "tool_call_id" => {}
+                _ => pieces.unread(raw),
             }
-            "images" => gather.opaque(Opaque::Media, raw),
-            "role" | "tool_name" | "tool_call_id" => {}
-            _ => gather.opaque(Opaque::Field, raw),
-        });
+        }
     }
 
-    fn tool_call<'de>(&mut self, gather: &mut Gather<'de>, call: &'de str) {
+    fn tool_call<'de>(&mut self, pieces: &mut Pieces<'_, 'de>, call: &'de str) {
         let index = self.calls;
         self.calls = self.calls.saturating_add(1);
-        gather.call(index, call);
-        each_entry(call, |key, raw| match key {
-            "function" => {
-                each_entry(raw, |key, raw| match key {
-                    "arguments" => gather.arguments(index, raw),
-                    "name" | "index" | "description" => {}
-                    _ => gather.opaque(Opaque::Field, raw),
-                });
+        pieces.call(index, call);
+        for (key, raw) in pieces.fields(call).iter() {
+            match key {
+                "function" => pieces.function(index, raw),
+                "id" | "type" => {}
+                _ => pieces.unread(raw),
             }
-            "id" | "type" => {}
-            _ => gather.opaque(Opaque::Field, raw),
+        }
+        pieces.chunk.ended_calls.push((0, index));
+    }
+
+    /// The line that ends the stream.
+    pub(super) fn end(&self, ending: &Ending<'_>) -> Bytes {
+        let Some(end) = ending.choices.first() else { return Bytes::new() };
+        let texts = end.close_tag.into_iter().chain(end.notice.as_deref());
+        let line = self.line(ending.identity, &texts.collect::<String>());
+        format!("{line}\n").into()
+    }
+
+    /// A whole body that holds nothing but the notice.
+    pub(super) fn whole_body(&self, identity: &Identity, notice: &str) -> Bytes {
+        self.line(identity, notice).to_string().into()
+    }
+
+    fn line(&self, identity: &Identity, text: &str) -> Value {
+        let mut line = json!({
+            "model": identity.model_value(),
+            "created_at": identity.created_as_time(),
+            "done": true,
+            // Ollama has no such reason of its own. Clients hand on any; some know this one from completions.
+            "done_reason": "content_filter",
         });
+        let (key, value) = match self.shape {
+            Shape::Chat => ("message", json!({"role": "assistant", "content": text})),
+            Shape::Generate => ("response", text.into()),
+        };
+        if let Value::Object(fields) = &mut line {
+            fields.insert(key.to_owned(), value);
+        }
+        line
     }
 }
 
-/// Reads a request to `/api/chat`. Without messages it only loads the model.
-#[must_use]
-pub fn read_chat_request(body: &str, whole_prompt: bool) -> Request<'_> {
-    read_request(body, |request, key, raw| {
-        if key == "messages" {
-            request.messages(raw, whole_prompt);
-        }
+/// Whether a line of which something was hidden tells its client nothing any more.
+pub(super) fn tells_nothing(payload: &str) -> bool {
+    Fields::read(payload).iter().all(|(key, raw)| match key {
+        "model" | "created_at" => true,
+        "message" => Fields::read(raw).iter().all(|(key, raw)| key == "role" || says_nothing(raw)),
+        "done" => raw == "false",
+        _ => says_nothing(raw),
     })
 }
 
-/// Reads a request to `/api/generate`. Without a prompt it only loads the model.
-#[must_use]
-pub fn read_generate_request(body: &str) -> Request<'_> {
-    read_request(body, |request, key, raw| match key {
-        "prompt" | "system" | "suffix" | "template" => request.text(raw),
-        "images" if !says_nothing(raw) => request.media_bytes += raw.len(),
-        "context" if !says_nothing(raw) => request.opaque_bytes += raw.len(),
-        _ => {}
-    })
-}
-
-/// What is streamed unless it is asked not to be.
-fn read_request<'de>(
-    body: &'de str,
-    mut field: impl FnMut(&mut Request<'de>, &str, &'de str),
-) -> Request<'de> {
-    let mut request = Request { known: true, stream: true, ..Request::default() };
-    let mut named = false;
-    let walked = each_entry(body, |key, raw| match key {
-        "model" => {
-            request.model = string(raw);
-            named = true;
-        }
-        "stream" => request.stream = raw != "false",
-        _ => field(&mut request, key, raw),
-    });
-    request.known &= walked && named;
-    request
+/// An error in the shape that this dialect's clients read.
+pub(super) fn error_body(message: &str) -> Value {
+    json!({"error": message})
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::refusal::ChoiceEnd;
 
-    fn pieces<'de>(reader: &mut Reader, payload: &'de str) -> Vec<(Source, String, &'de str)> {
-        let chunk = reader.read(payload);
+    fn pieces(ollama: &mut Ollama, payload: &str) -> Vec<(Source, String, String)> {
+        let chunk = ollama.read(payload);
         assert!(chunk.known, "{payload}");
-        let shown = |piece: super::super::chunk::Piece<'de>| {
-            (piece.source, piece.text.into_owned(), &payload[piece.json])
-        };
-        chunk.pieces.into_iter().map(shown).collect()
+        let pieces = chunk.pieces.into_iter();
+        pieces
+            .map(|piece| (piece.source, piece.text.into_owned(), payload[piece.json].to_owned()))
+            .collect()
+    }
+
+    fn told(source: Source, text: &str, json: &str) -> (Source, String, String) {
+        (source, text.into(), json.into())
     }
 
     #[test]
     fn reads_chat_and_generate() {
-        let mut reader = Reader::default();
-        let mut read = |payload| pieces(&mut reader, payload);
-        let (thinking, answer) = (Source::ReasoningContent, Source::Content);
+        let mut ollama = Ollama::new(Shape::Chat);
+        let mut read = |payload: &str| pieces(&mut ollama, payload);
         assert_eq!(
             read(r#"{"message":{"role":"assistant","content":"","thinking":"a"},"done":false}"#),
-            [(thinking, "a".into(), "\"a\"")]
+            [told(Source::ReasoningContent, "a", "\"a\"")]
         );
         assert_eq!(
             read(r#"{"model":"m","response":"\u00e9","thinking":"","done":false}"#),
-            [(answer, "é".into(), r#""\u00e9""#)]
+            [told(Source::Content, "é", r#""\u00e9""#)]
         );
         let call = r#"{"id":"c","function":{"index":0,"name":"f","arguments":{"city":"x"}}}"#;
         for index in 0..2 {
             let payload = format!(r#"{{"message":{{"tool_calls":[{call}]}},"done":false}}"#);
             let source = Source::ToolArguments(index);
-            assert_eq!(
-                read(Box::leak(payload.into_boxed_str())),
-                [
-                    (source, String::new(), call),
-                    (source, r#"{"city":"x"}"#.into(), r#"{"city":"x"}"#)
-                ]
-            );
+            let arguments = r#"{"city":"x"}"#;
+            let expected = [told(source, "", call), told(source, arguments, arguments)];
+            assert_eq!(read(&payload), expected);
         }
     }
 
     #[test]
     fn reads_the_end_and_counts_the_token_ids() {
         let payload = r#"{"model":"m","created_at":"t","response":"","done":true,"done_reason":"stop","context":[1,2],"eval_count":7}"#;
-        let chunk = Reader::default().read(payload);
+        let chunk = Ollama::new(Shape::Generate).read(payload);
         assert_eq!(chunk.choices, [(0, true)]);
         assert!(chunk.done && chunk.pieces.is_empty());
         assert_eq!(chunk.opaque, [(0, Opaque::Field, 5)]);
+        assert_eq!(&payload[chunk.unread[0].clone()], "[1,2]");
         assert_eq!((chunk.envelope.model, chunk.envelope.created), (Some("\"m\""), Some("\"t\"")));
     }
 
     #[test]
     fn knows_an_error_and_other_shapes() {
-        let error = Reader::default().read(r#"{"error":"an error was encountered"}"#);
+        let error = Ollama::new(Shape::Chat).read(r#"{"error":"an error was encountered"}"#);
         assert!(error.known && error.error && error.choices.is_empty());
         for payload in ["", "7", "[]", "{}", r#"{"choices":[]}"#, r#"{"message":{"content":"a""#] {
-            assert!(!Reader::default().read(payload).known, "{payload}");
+            assert!(!Ollama::new(Shape::Chat).read(payload).known, "{payload}");
         }
-        let novel = Reader::default().read(r#"{"done":false,"novel":{"x":"y"},"n":1}"#);
+        let novel = Ollama::new(Shape::Chat).read(r#"{"done":false,"novel":{"x":"y"},"n":1}"#);
         assert_eq!(novel.opaque, [(0, Opaque::Field, 9)]);
     }
 
     #[test]
     fn all_values_of_a_repeated_key_are_pieces() {
-        let read = pieces(&mut Reader::default(), r#"{"response":"a","response":"b"}"#);
-        assert_eq!(
-            read,
-            [(Source::RepeatedKey, "a".into(), "\"a\""), (Source::Content, "b".into(), "\"b\"")]
-        );
+        let read = pieces(&mut Ollama::new(Shape::Generate), r#"{"response":"a","response":"b"}"#);
+        assert_eq!(read, [told(Source::Beside, "a", "\"a\""), told(Source::Content, "b", "\"b\"")]);
     }
 
     #[test]
-    fn reads_requests() {
-        let chat = r#"{"model":"m","messages":[{"role":"system","content":"s"},{"role":"assistant","content":"a","thinking":"t"},
-            {"role":"tool","content":"result","tool_name":"f"},{"role":"user","content":"new","images":["aaaa"]}]}"#;
-        let request = read_chat_request(chat, false);
-        assert!(request.known && request.stream);
-        assert_eq!(request.texts, ["result", "new"]);
-        assert_eq!(request.media_bytes, 8);
-        assert_eq!(read_chat_request(chat, true).texts, ["s", "a", "t", "result", "new"]);
-        let generate = r#"{"model":"m","prompt":"p","system":"s","context":[1,2],"stream":false}"#;
-        let request = read_generate_request(generate);
-        assert!(request.known && !request.stream);
-        assert_eq!((request.texts.len(), request.opaque_bytes), (2, 5));
-        assert!(read_generate_request(r#"{"model":"m"}"#).known);
-        assert!(!read_generate_request("{}").known);
-        assert!(!read_chat_request(r#"{"model":"m","messages":7}"#, false).known);
+    fn knows_lines_that_tell_nothing() {
+        let empty = r#"{"model":"m","message":{"role":"assistant","content":"","thinking":""},"done":false}"#;
+        assert!(tells_nothing(empty));
+        for says in [
+            r#"{"model":"m","message":{"role":"assistant","content":"a"},"done":false}"#,
+            r#"{"model":"m","message":{"role":"assistant","content":""},"done":true}"#,
+            r#"{"message":{"tool_calls":[{}]},"done":false}"#,
+        ] {
+            assert!(!tells_nothing(says), "{says}");
+        }
     }
 
     #[test]
-    fn reads_tool_calls_of_the_prompt() {
-        let body = r#"{"model":"m","messages":[{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":{"a":"b"}}}]}]}"#;
-        assert_eq!(read_chat_request(body, true).texts, [r#"{"a":"b"}"#]);
+    fn ends_in_a_line_of_its_shape() {
+        let identity = Identity { id: "\"x\"".into(), created: "7".into(), model: "\"m\"".into() };
+        let notice = Some("stopped".to_owned());
+        let choices = [ChoiceEnd { index: 0, role: true, close_tag: None, notice }];
+        let ending = Ending { identity: &identity, choices: &choices, usage: None };
+        for (shape, text) in [(Shape::Chat, "/message/content"), (Shape::Generate, "/response")] {
+            let ollama = Ollama::new(shape);
+            let line = ollama.end(&ending);
+            assert!(line.ends_with(b"}\n"));
+            let line: Value = serde_json::from_slice(&line).unwrap();
+            assert_eq!(line.pointer(text).unwrap(), "stopped");
+            assert_eq!((&line["done"], &line["model"]), (&json!(true), &json!("m")));
+            assert_eq!(line["created_at"], "1970-01-01T00:00:07Z");
+            let body: Value =
+                serde_json::from_slice(&ollama.whole_body(&identity, "stopped")).unwrap();
+            assert_eq!(body, line);
+        }
+        assert!(Ollama::new(Shape::Chat).end(&Ending { choices: &[], ..ending }).is_empty());
     }
 }

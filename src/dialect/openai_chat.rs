@@ -5,16 +5,17 @@
 //! Field names are those of `wire.md`'s table: `DeepSeek`, vLLM, `SGLang`, llama.cpp, Ollama `/v1`, `OpenRouter`,
 //! Snowflake, Groq, Mistral, `DashScope`, Azure, Gemini, `LiteLLM`, Perplexity, Together.
 
-use std::{borrow::Cow, fmt, ops::Range};
+use std::{fmt, ops::Range};
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{
     Dialect,
-    chunk::{Array, Chunk, Envelope, Opaque, Piece, Source},
+    chunk::{Chunk, Envelope, Opaque, Source},
     cursor::Cursor,
-    json::{Key, each_entry, each_item, range_in, says_nothing, string},
+    json::{Key, each_entry, each_item, says_nothing},
+    pieces::{MAX_DEPTH, Pieces},
 };
 
 /// Reads one frame's payload: a chunk of a stream, or a whole body.
@@ -71,10 +72,8 @@ pub fn dialect_of(envelope: &Envelope<'_>) -> Dialect {
 
 /// What is written while the walk goes on.
 struct Reader<'r, 'de> {
-    payload: &'de str,
-    chunk: &'r mut Chunk<'de>,
-    /// The choice's position, until its `index` is known.
-    choice: u32,
+    /// Their choice is its position, until its `index` is known.
+    pieces: Pieces<'r, 'de>,
     /// Whether the choice says that it is finished.
     finished: bool,
     /// Whether the choice has a delta, so that its `message` only repeats.
@@ -88,9 +87,6 @@ struct Reader<'r, 'de> {
     /// The frame has a key that is not of this dialect.
     foreign: bool,
 }
-
-/// Levels of nesting that are looked into below a leaf; what lies deeper counts as unread.
-const MAX_DEPTH: usize = 8;
 
 /// Where in the frame the walk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,14 +123,14 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let begin = self.reader.chunk.pieces.len();
+        let begin = self.reader.pieces.chunk.pieces.len();
         while let Some(key) = map.next_key_seed(Key)? {
             match (self.level, next_level(self.level, &key)) {
                 (Level::Choices, _) => {
                     map.next_value::<IgnoredAny>()?;
                 }
                 (_, Some(level)) => {
-                    self.reader.chunk.known |= level == Level::Choices;
+                    self.reader.pieces.chunk.known |= level == Level::Choices;
                     map.next_value_seed(Walk { reader: &mut *self.reader, level })?;
                 }
                 (level, None) => {
@@ -196,14 +192,14 @@ fn walk_plain<'de>(
     reader: &mut Reader<'_, 'de>,
     level: Level,
 ) -> Option<()> {
-    let begin = reader.chunk.pieces.len();
+    let begin = reader.pieces.chunk.pieces.len();
     cursor.object(|cursor, key| {
         let Some(next) = next_level(level, key) else {
             let raw = cursor.value()?;
             reader.leaf(level, key, raw);
             return Some(());
         };
-        reader.chunk.known |= next == Level::Choices;
+        reader.pieces.chunk.known |= next == Level::Choices;
         if cursor.null().is_some() {
             return Some(());
         }
@@ -244,9 +240,7 @@ fn next_level(level: Level, key: &str) -> Option<Level> {
 impl<'r, 'de> Reader<'r, 'de> {
     fn new(payload: &'de str, chunk: &'r mut Chunk<'de>) -> Self {
         Self {
-            payload,
-            chunk,
-            choice: 0,
+            pieces: Pieces::new(payload, chunk),
             finished: false,
             has_delta: false,
             begin: 0,
@@ -259,14 +253,14 @@ impl<'r, 'de> Reader<'r, 'de> {
     fn end_level(&mut self, level: Level, begin: usize) {
         match level {
             Level::Delta => self.has_delta = true,
-            Level::Message => self.message = begin..self.chunk.pieces.len(),
+            Level::Message => self.message = begin..self.pieces.chunk.pieces.len(),
             Level::Root | Level::Choices | Level::Choice | Level::Logprobs => {}
         }
     }
 
     fn end_frame(&mut self) {
         // A chunk may tell nothing but the usage.
-        self.chunk.known |= !self.foreign && self.chunk.usage.is_some();
+        self.pieces.chunk.known |= !self.foreign && self.pieces.chunk.usage.is_some();
     }
 
     fn leaf(&mut self, level: Level, key: &str, raw: &'de str) {
@@ -280,14 +274,14 @@ impl<'r, 'de> Reader<'r, 'de> {
     }
 
     fn root_leaf(&mut self, key: &str, raw: &'de str) {
-        let envelope = &mut self.chunk.envelope;
+        let envelope = &mut self.pieces.chunk.envelope;
         match key {
             "id" => envelope.id = Some(raw),
             "created" => envelope.created = Some(raw),
             "model" => envelope.model = Some(raw),
             "object" => envelope.object = Some(raw),
             "usage" => {
-                self.chunk.usage = (raw != "null").then_some(raw);
+                self.pieces.chunk.usage = (raw != "null").then_some(raw);
             }
             // What other dialects call the places of their text.
             "candidates" | "content" | "delta" | "item" | "message" | "output" | "response"
@@ -295,8 +289,8 @@ impl<'r, 'de> Reader<'r, 'de> {
                 self.foreign = true;
             }
             "error" if !says_nothing(raw) => {
-                self.chunk.error = true;
-                self.chunk.known = true;
+                self.pieces.chunk.error = true;
+                self.pieces.chunk.known = true;
                 self.read_error(raw, MAX_DEPTH);
             }
             _ => {}
@@ -307,37 +301,38 @@ impl<'r, 'de> Reader<'r, 'de> {
     fn read_error(&mut self, raw: &'de str, depth: usize) {
         each_entry(raw, |key, value| match key {
             "error" if depth > 0 => self.read_error(value, depth - 1),
-            "failed_generation" => self.text(Source::Beside, value),
+            "failed_generation" => self.pieces.text(Source::Beside, value),
             _ => {}
         });
     }
 
     fn begin_choice(&mut self, position: u32) {
-        self.chunk.known = true;
-        self.choice = position;
+        self.pieces.chunk.known = true;
+        self.pieces.choice = position;
         self.finished = false;
         self.has_delta = false;
-        self.begin = self.chunk.pieces.len();
-        self.opaque_begin = self.chunk.opaque.len();
+        self.begin = self.pieces.chunk.pieces.len();
+        self.opaque_begin = self.pieces.chunk.opaque.len();
         self.message = 0..0;
     }
 
     /// Sets the choice's index, which may stand after its text, and tells repeats from texts.
     fn end_choice(&mut self) {
-        let choice = self.choice;
-        self.chunk.choices.push((choice, self.finished));
-        for opaque in self.chunk.opaque.iter_mut().skip(self.opaque_begin) {
+        let choice = self.pieces.choice;
+        self.pieces.chunk.choices.push((choice, self.finished));
+        for opaque in self.pieces.chunk.opaque.iter_mut().skip(self.opaque_begin) {
             opaque.0 = choice;
         }
         if self.has_delta {
-            let message = self.chunk.pieces.get_mut(self.message.clone()).unwrap_or_default();
+            let message =
+                self.pieces.chunk.pieces.get_mut(self.message.clone()).unwrap_or_default();
             for piece in
                 message.iter_mut().filter(|piece| piece.source != Source::CumulativeContent)
             {
                 piece.source = Source::Beside;
             }
         }
-        let pieces = self.chunk.pieces.get_mut(self.begin..).unwrap_or_default();
+        let pieces = self.pieces.chunk.pieces.get_mut(self.begin..).unwrap_or_default();
         let has_content = pieces.iter().any(|piece| piece.source == Source::Content);
         for piece in pieces {
             piece.choice = choice;
@@ -350,9 +345,9 @@ impl<'r, 'de> Reader<'r, 'de> {
 
     fn choice_leaf(&mut self, key: &str, raw: &'de str) {
         match key {
-            "index" => self.choice = raw.parse().unwrap_or(self.choice),
+            "index" => self.pieces.choice = raw.parse().unwrap_or(self.pieces.choice),
             "finish_reason" => self.finished |= !says_nothing(raw),
-            "text" => self.text(Source::TextBesideDelta, raw),
+            "text" => self.pieces.text(Source::TextBesideDelta, raw),
             "native_finish_reason"
             | "stop_reason"
             | "matched_stop"
@@ -360,7 +355,7 @@ impl<'r, 'de> Reader<'r, 'de> {
             | "content_filter_results"
             | "content_filter_result"
             | "content_filter_offsets" => {}
-            _ => self.opaque(Opaque::Field, raw),
+            _ => self.pieces.opaque(Opaque::Field, raw),
         }
     }
 
@@ -379,8 +374,8 @@ impl<'r, 'de> Reader<'r, 'de> {
             "thinking_blocks" => {
                 each_item(raw, |block| self.thinking_block(block));
             }
-            "encrypted_content" => self.opaque(Opaque::Encrypted, raw),
-            "signature" | "reasoning_signature" => self.opaque(Opaque::Signature, raw),
+            "encrypted_content" => self.pieces.opaque(Opaque::Encrypted, raw),
+            "signature" | "reasoning_signature" => self.pieces.opaque(Opaque::Signature, raw),
             "tool_calls" => {
                 let mut position = 0;
                 each_item(raw, |call| {
@@ -389,35 +384,22 @@ impl<'r, 'de> Reader<'r, 'de> {
                 });
             }
             "function_call" => self.tool_call(0, raw),
-            "executed_tools" => self.every_string(raw, MAX_DEPTH),
+            "executed_tools" => self.pieces.every_string(raw, MAX_DEPTH),
             "audio" | "images" => self.media(raw),
             "role" | "name" | "channel" | "id" | "tool_call_id" | "extra_content" => {}
-            _ => self.opaque(Opaque::Field, raw),
+            _ => self.pieces.opaque(Opaque::Field, raw),
         }
     }
 
     /// A field that holds one string.
     fn field(&mut self, source: Source, raw: &'de str) {
         self.set_aside_repeated_key(source);
-        self.text(source, raw);
-    }
-
-    fn text(&mut self, source: Source, raw: &'de str) {
-        match string(raw) {
-            Some(text) if text.is_empty() => {}
-            Some(text) => self.piece(source, text, raw),
-            None => self.opaque(Opaque::Field, raw),
-        }
-    }
-
-    fn piece(&mut self, source: Source, text: Cow<'de, str>, raw: &str) {
-        let json = range_in(self.payload, raw);
-        self.chunk.pieces.push(Piece { choice: self.choice, source, text, json });
+        self.pieces.text(source, raw);
     }
 
     /// All values of a repeated key are scanned; the last is the text, as clients read it.
     fn set_aside_repeated_key(&mut self, source: Source) {
-        let earlier = self.chunk.pieces.get_mut(self.begin..).unwrap_or_default();
+        let earlier = self.pieces.chunk.pieces.get_mut(self.begin..).unwrap_or_default();
         for piece in earlier.iter_mut().filter(|piece| piece.source == source) {
             piece.source = Source::RepeatedKey;
         }
@@ -428,13 +410,13 @@ impl<'r, 'de> Reader<'r, 'de> {
         if raw.starts_with('[') {
             each_item(raw, |part| self.content_part(source, part));
         } else {
-            self.text(source, raw);
+            self.pieces.text(source, raw);
         }
     }
 
     fn content_part(&mut self, source: Source, part: &'de str) {
         if part.starts_with('"') {
-            return self.text(source, part);
+            return self.pieces.text(source, part);
         }
         let mut kind = "";
         each_entry(part, |key, value| {
@@ -447,49 +429,49 @@ impl<'r, 'de> Reader<'r, 'de> {
             "\"image_url\"" | "\"image\"" | "\"input_audio\"" | "\"audio\"" | "\"file\""
         );
         if media {
-            return self.opaque(Opaque::Media, part);
+            return self.pieces.opaque(Opaque::Media, part);
         }
         each_entry(part, |key, value| match key {
-            "text" => self.text(source, value),
+            "text" => self.pieces.text(source, value),
             "thinking" if value.starts_with('[') => {
                 each_item(value, |inner| self.thinking_part(inner));
             }
-            "thinking" => self.text(Source::ThinkingPart, value),
-            "signature" => self.opaque(Opaque::Signature, value),
+            "thinking" => self.pieces.text(Source::ThinkingPart, value),
+            "signature" => self.pieces.opaque(Opaque::Signature, value),
             "type" | "closed" => {}
-            _ => self.opaque(Opaque::Field, value),
+            _ => self.pieces.opaque(Opaque::Field, value),
         });
     }
 
     fn thinking_block(&mut self, block: &'de str) {
         each_entry(block, |key, value| match key {
-            "thinking" => self.text(Source::ThinkingBlocks, value),
-            "data" => self.opaque(Opaque::Encrypted, value),
-            "signature" => self.opaque(Opaque::Signature, value),
+            "thinking" => self.pieces.text(Source::ThinkingBlocks, value),
+            "data" => self.pieces.opaque(Opaque::Encrypted, value),
+            "signature" => self.pieces.opaque(Opaque::Signature, value),
             "type" | "cache_control" => {}
-            _ => self.opaque(Opaque::Field, value),
+            _ => self.pieces.opaque(Opaque::Field, value),
         });
     }
 
     fn thinking_part(&mut self, part: &'de str) {
         if part.starts_with('"') {
-            return self.text(Source::ThinkingPart, part);
+            return self.pieces.text(Source::ThinkingPart, part);
         }
         each_entry(part, |key, value| match key {
-            "text" => self.text(Source::ThinkingPart, value),
+            "text" => self.pieces.text(Source::ThinkingPart, value),
             "type" => {}
-            _ => self.opaque(Opaque::Field, value),
+            _ => self.pieces.opaque(Opaque::Field, value),
         });
     }
 
     fn reasoning_details(&mut self, raw: &'de str) {
         each_item(raw, |detail| {
             each_entry(detail, |key, value| match key {
-                "text" | "summary" => self.text(Source::ReasoningDetails, value),
-                "data" | "encrypted_content" => self.opaque(Opaque::Encrypted, value),
-                "signature" => self.opaque(Opaque::Signature, value),
+                "text" | "summary" => self.pieces.text(Source::ReasoningDetails, value),
+                "data" | "encrypted_content" => self.pieces.opaque(Opaque::Encrypted, value),
+                "signature" => self.pieces.opaque(Opaque::Signature, value),
                 "type" | "format" | "id" | "index" => {}
-                _ => self.opaque(Opaque::Field, value),
+                _ => self.pieces.opaque(Opaque::Field, value),
             });
         });
     }
@@ -501,58 +483,30 @@ impl<'r, 'de> Reader<'r, 'de> {
                 index = value.parse().unwrap_or(position);
             }
         });
-        // The call itself is a piece, so that its name waits with its arguments.
-        self.piece(Source::ToolArguments(index), Cow::Borrowed(""), raw);
+        self.pieces.call(index, raw);
         each_entry(raw, |key, value| match key {
             "function" | "custom" => {
                 each_entry(value, |key, value| match key {
-                    "arguments" | "input" => self.arguments(index, value),
+                    "arguments" | "input" => self.pieces.arguments(index, value),
                     "name" => {}
-                    _ => self.opaque(Opaque::Field, value),
+                    _ => self.pieces.opaque(Opaque::Field, value),
                 });
             }
-            "arguments" => self.arguments(index, value),
+            "arguments" => self.pieces.arguments(index, value),
             "index" | "id" | "type" | "name" => {}
-            _ => self.opaque(Opaque::Field, value),
+            _ => self.pieces.opaque(Opaque::Field, value),
         });
-    }
-
-    /// Arguments as a string, or as an object that stands for itself.
-    fn arguments(&mut self, index: u32, raw: &'de str) {
-        if raw.starts_with('{') {
-            self.piece(Source::ToolArguments(index), Cow::Borrowed(raw), raw);
-        } else {
-            self.text(Source::ToolArguments(index), raw);
-        }
     }
 
     fn media(&mut self, raw: &'de str) {
         if raw.starts_with('{') {
             each_entry(raw, |key, value| match key {
-                "transcript" => self.text(Source::Transcript, value),
+                "transcript" => self.pieces.text(Source::Transcript, value),
                 "id" | "expires_at" => {}
-                _ => self.opaque(Opaque::Media, value),
+                _ => self.pieces.opaque(Opaque::Media, value),
             });
         } else {
-            self.opaque(Opaque::Media, raw);
-        }
-    }
-
-    /// Every string leaf of a value whose inner shape does not matter.
-    fn every_string(&mut self, raw: &'de str, depth: usize) {
-        match (raw.as_bytes().first(), depth.checked_sub(1)) {
-            (Some(b'"'), _) => self.text(Source::Beside, raw),
-            (Some(b'['), Some(depth)) => {
-                each_item(raw, |item| self.every_string(item, depth));
-            }
-            (Some(b'{'), Some(depth)) => {
-                each_entry(raw, |key, value| {
-                    if !matches!(key, "type" | "url" | "id") {
-                        self.every_string(value, depth);
-                    }
-                });
-            }
-            _ => self.opaque(Opaque::Field, raw),
+            self.pieces.opaque(Opaque::Media, raw);
         }
     }
 
@@ -563,61 +517,21 @@ impl<'r, 'de> Reader<'r, 'de> {
             "refusal" => Source::RefusalLogprobs,
             // Text completions name parallel arrays instead.
             "tokens" => {
-                each_item(raw, |token| self.text(Source::ContentLogprobs, token));
+                each_item(raw, |token| self.pieces.text(Source::ContentLogprobs, token));
                 return;
             }
             "top_logprobs" => {
                 each_item(raw, |alternatives| {
                     each_entry(alternatives, |token, _| {
-                        self.alternative(token.to_owned().into(), alternatives);
+                        self.pieces.alternative(token.to_owned().into(), alternatives);
                     });
                 });
                 return;
             }
             "token_logprobs" | "text_offset" => return,
-            _ => return self.opaque(Opaque::Field, raw),
+            _ => return self.pieces.opaque(Opaque::Field, raw),
         };
-        let mut entries = Vec::new();
-        each_item(raw, |entry| {
-            entries.push(range_in(self.payload, entry));
-            self.logprob(source, entry);
-        });
-        if !entries.is_empty() {
-            self.chunk.arrays.push(Array { json: range_in(self.payload, raw), entries });
-        }
-    }
-
-    fn logprob(&mut self, source: Source, entry: &'de str) {
-        each_entry(entry, |key, value| match key {
-            "token" => {
-                if let Some(text) = string(value) {
-                    self.piece(source, text, entry);
-                }
-            }
-            "top_logprobs" => {
-                each_item(value, |alternative| {
-                    each_entry(alternative, |key, value| {
-                        if let ("token", Some(text)) = (key, string(value)) {
-                            self.alternative(text, entry);
-                        }
-                    });
-                });
-            }
-            _ => {}
-        });
-    }
-
-    fn alternative(&mut self, text: Cow<'de, str>, raw: &str) {
-        // Two letters say nothing; two ideographs may.
-        if text.len() > 2 {
-            self.piece(Source::TopLogprob, text, raw);
-        }
-    }
-
-    fn opaque(&mut self, kind: Opaque, raw: &str) {
-        if !says_nothing(raw) {
-            self.chunk.opaque.push((self.choice, kind, raw.len()));
-        }
+        self.pieces.logprobs(source, raw);
     }
 }
 

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use super::{
     Endpoint,
-    gather::MAX_DEPTH,
+    fields::Fields,
     json::{each_entry, each_item, says_nothing, string},
+    native_request,
+    pieces::MAX_DEPTH,
 };
 
 /// Options that show text, or its tokens, at places which are not inspected.
@@ -44,9 +46,22 @@ pub struct Request<'de> {
 /// Reads a request's body. Inspected is what is new since the last assistant turn, or `whole_prompt`.
 #[must_use]
 pub fn read_request(endpoint: Endpoint, body: &str, whole_prompt: bool) -> Request<'_> {
+    match endpoint {
+        Endpoint::OllamaChat => return native_request::ollama_chat(body, whole_prompt),
+        Endpoint::OllamaGenerate => return native_request::ollama_generate(body),
+        Endpoint::GeminiGenerate | Endpoint::GeminiArray | Endpoint::GeminiEvents => {
+            let stream = endpoint != Endpoint::GeminiGenerate;
+            return Request { stream, ..native_request::gemini(body, whole_prompt) };
+        }
+        Endpoint::CohereChat => return native_request::cohere(body, whole_prompt),
+        Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Messages => {}
+    }
     let mut request = Request::default();
     let walked = each_entry(body, |key, raw| match (key, endpoint) {
-        ("messages", Endpoint::ChatCompletions) => request.messages(raw, whole_prompt),
+        ("messages", Endpoint::ChatCompletions | Endpoint::Messages) => {
+            request.messages(raw, whole_prompt);
+        }
+        ("system", Endpoint::Messages) => request.content(raw),
         ("prompt", Endpoint::Completions) => request.prompt(raw),
         ("suffix", Endpoint::Completions) => request.text(raw),
         ("model", _) => request.model = string(raw),
@@ -66,6 +81,8 @@ pub fn read_request(endpoint: Endpoint, body: &str, whole_prompt: bool) -> Reque
         }
     });
     request.known &= walked;
+    // Where the usage is part of every stream, nobody has to ask for it.
+    request.include_usage |= endpoint == Endpoint::Messages;
     request
 }
 
@@ -131,14 +148,36 @@ impl<'de> Request<'de> {
             if part.starts_with('"') {
                 return self.text(part);
             }
-            each_entry(part, |key, raw| match key {
+            self.part(part);
+        });
+    }
+
+    /// A part of content: text, a tool's call or result, a document, or a medium.
+    fn part(&mut self, part: &'de str) {
+        let fields = Fields::read(part);
+        let kind = fields.string("type").unwrap_or_default();
+        for (key, raw) in fields.iter() {
+            match key {
                 "text" | "refusal" | "thinking" if raw.starts_with('"') => self.text(raw),
                 "document" => self.every_string(raw, MAX_DEPTH),
-                "type" => {}
+                "content" if kind.ends_with("tool_result") => self.content(raw),
+                "input" if kind.ends_with("tool_use") => self.texts.push(raw.into()),
+                "source" if raw.contains("\"text\"") => self.source(raw),
+                "type" | "id" | "tool_use_id" | "name" | "cache_control" | "is_error"
+                | "signature" | "title" | "citations" => {}
                 _ if !says_nothing(raw) => self.media_bytes += raw.len(),
                 _ => {}
-            });
-        });
+            }
+        }
+    }
+
+    /// What a document is made of.
+    fn source(&mut self, raw: &'de str) {
+        let fields = Fields::read(raw);
+        match (fields.get("type"), fields.get("data")) {
+            (Some("\"text\""), Some(data)) => self.text(data),
+            _ => self.media_bytes += raw.len(),
+        }
     }
 
     fn prompt(&mut self, raw: &'de str) {

@@ -130,6 +130,7 @@ impl Proxy {
         let endpoint = (parts.method == Method::POST)
             .then(|| Endpoint::of_path(parts.uri.path()))
             .flatten()
+            .map(|endpoint| endpoint.asked(parts.uri.query()))
             .filter(|_| exchange.route().mode() != Mode::Off);
         let activity = Arc::new(Activity::new());
         let body = match endpoint {

@@ -104,6 +104,8 @@ pub(super) struct Choice {
     pub(super) signed: bool,
     /// Something was masked in its thinking, so that it may not be signed any more.
     pub(super) altered_thinking: bool,
+    /// Something was masked, so that token ids of its texts may not be sent any more.
+    pub(super) masked: bool,
     /// Thinking is not delivered, so that content waits until it is known for what it is.
     hides_thinking: bool,
 }
@@ -271,6 +273,7 @@ impl Choice {
             encrypted: false,
             signed: false,
             altered_thinking: false,
+            masked: false,
             hides_thinking: plan.hides_thinking(),
         }
     }

@@ -25,7 +25,7 @@ use crate::{
         ByteCounts, ClassifierFailure, ExchangeReport, HoldReason, Progress, RemoteFailure,
         UnscannedReason,
     },
-    wire::{Frame, Framer, Framing, Payload, is_event_stream, sniff},
+    wire::{Frame, Framer, Framing, Payload, is_stream, sniff},
 };
 
 use super::{
@@ -64,7 +64,7 @@ pub struct Session {
     gathered: Option<(Instant, u64)>,
     content_type: Option<String>,
     body: Body,
-    vocabulary: Vocabulary,
+    pub(super) vocabulary: Vocabulary,
     pub(super) dialect: Dialect,
     pub(super) choices: Vec<Choice>,
     envelope: OwnedEnvelope,
@@ -176,11 +176,17 @@ impl Session {
             self.unreadable = true;
         }
         if good && self.plan().enforces_responses() {
-            let events = head.content_type.as_deref().is_some_and(is_event_stream);
-            self.delivery = if events { Delivery::Held } else { Delivery::Whole };
+            let streams =
+                head.content_type.as_deref().is_some_and(is_stream) || self.streams_json();
+            self.delivery = if streams { Delivery::Held } else { Delivery::Whole };
             self.reading.holding = true;
         }
         self.delivery
+    }
+
+    /// Whether the response is a stream that may call itself plain JSON.
+    fn streams_json(&self) -> bool {
+        self.wants_stream && matches!(self.dialect, Dialect::Ollama | Dialect::Gemini)
     }
 
     /// Reads a chunk of the (decoded) response body.
@@ -473,6 +479,7 @@ impl Session {
             }
         };
         let head = std::mem::take(head).freeze();
+        self.vocabulary.note_framing(framing);
         let mut framer = Framer::new(framing, self.plan().settings().limits.frame_bytes);
         framer.push(head);
         self.body = Body::Framed(framer);
@@ -735,6 +742,9 @@ impl Session {
             }
         }
         for leaf in &held.leaves {
+            if let Some(choice) = self.choices.get_mut(leaf.choice) {
+                choice.masked |= edited.masked;
+            }
             if let Shows::Source { source, span } = &leaf.shows
                 && let Some(choice) = self.choices.get_mut(leaf.choice)
                 && let Some(source) = choice.sources.get_mut(*source)
@@ -765,7 +775,7 @@ impl Session {
             dialect: self.dialect,
             mask: self.plan().policy().mask,
             hides_thinking: self.plan().hides_thinking(),
-            whole: matches!(&self.body, Body::Framed(Framer::Whole(_))),
+            whole: matches!(&self.body, Body::Framed(Framer::Whole(_) | Framer::Array(_))),
         }
     }
 
@@ -871,7 +881,7 @@ impl Session {
         if indices.is_empty() {
             indices.push(0);
         }
-        refusal::whole_body(
+        self.vocabulary.whole_body(
             self.dialect,
             &self.refusal_identity(),
             &indices,

@@ -1,50 +1,42 @@
-//! Gathering pieces from the leaves of a frame's JSON, whichever dialect it is.
+//! How a reader notes what it finds in a frame: pieces of text with their places, and what is not read.
 
 use std::{borrow::Cow, ops::Range};
 
 use super::{
     chunk::{Array, Chunk, Opaque, Piece, Source},
+    fields::Fields,
     json::{each_entry, each_item, range_in, says_nothing, string},
 };
 
 /// Levels of nesting that are looked into below a leaf; what lies deeper counts as unread.
 pub(super) const MAX_DEPTH: usize = 8;
 
-/// A chunk while it is put together.
+/// The chunk that a reader fills from one payload.
 #[derive(Debug)]
-pub(super) struct Gather<'de> {
-    payload: &'de str,
-    pub(super) chunk: Chunk<'de>,
-    /// The choice that what comes belongs to.
+pub(super) struct Pieces<'c, 'de> {
+    pub(super) payload: &'de str,
+    pub(super) chunk: &'c mut Chunk<'de>,
+    /// The choice that is read.
     pub(super) choice: u32,
-    /// Where that choice's pieces begin.
-    begin: usize,
 }
 
-// === impl Gather ===
+// === impl Pieces ===
 
-impl<'de> Gather<'de> {
-    pub(super) fn new(payload: &'de str) -> Self {
-        Self { payload, chunk: Chunk::default(), choice: 0, begin: 0 }
+impl<'c, 'de> Pieces<'c, 'de> {
+    pub(super) const fn new(payload: &'de str, chunk: &'c mut Chunk<'de>) -> Self {
+        Self { payload, chunk, choice: 0 }
     }
 
-    /// What comes from here on belongs to this choice.
-    pub(super) fn begin_choice(&mut self, choice: u32) {
-        self.choice = choice;
-        self.begin = self.chunk.pieces.len();
-    }
-
-    /// A field that holds one string. All values of a repeated key are scanned; the last is the text, as clients read
-    /// it.
-    pub(super) fn field(&mut self, source: Source, raw: &'de str) {
-        let earlier = self.chunk.pieces.get_mut(self.begin..).unwrap_or_default();
-        for piece in earlier.iter_mut().filter(|piece| piece.source == source) {
-            piece.source = Source::RepeatedKey;
+    /// The fields of an object. What a later value of the same key stands in the place of is read beside them.
+    pub(super) fn fields(&mut self, raw: &'de str) -> Fields<'de> {
+        let mut fields = Fields::read(raw);
+        for earlier in fields.set_aside() {
+            self.every_string(earlier, MAX_DEPTH);
         }
-        self.text(source, raw);
+        fields
     }
 
-    /// A string, one of perhaps several of its source.
+    /// A leaf that should be a string.
     pub(super) fn text(&mut self, source: Source, raw: &'de str) {
         match string(raw) {
             Some(text) if text.is_empty() => {}
@@ -58,13 +50,13 @@ impl<'de> Gather<'de> {
         self.chunk.pieces.push(Piece { choice: self.choice, source, text, json });
     }
 
-    /// Where a value stands in the frame.
+    /// Where a value stands in the payload.
     pub(super) fn place(&self, raw: &str) -> Range<usize> {
         range_in(self.payload, raw)
     }
 
-    /// A tool call as it stands in the frame: it is a piece, so that its name waits with its arguments.
-    pub(super) fn call(&mut self, index: u32, raw: &'de str) {
+    /// A tool call itself is a piece, so that its name waits with its arguments.
+    pub(super) fn call(&mut self, index: u32, raw: &str) {
         self.piece(Source::ToolArguments(index), Cow::Borrowed(""), raw);
     }
 
@@ -77,6 +69,17 @@ impl<'de> Gather<'de> {
         }
     }
 
+    /// The function of a call: its name, and its arguments.
+    pub(super) fn function(&mut self, index: u32, raw: &'de str) {
+        for (key, raw) in self.fields(raw).iter() {
+            match key {
+                "arguments" => self.arguments(index, raw),
+                "name" | "index" | "description" => {}
+                _ => self.unread(raw),
+            }
+        }
+    }
+
     /// Every string leaf of a value whose inner shape does not matter.
     pub(super) fn every_string(&mut self, raw: &'de str, depth: usize) {
         match (raw.as_bytes().first(), depth.checked_sub(1)) {
@@ -85,10 +88,10 @@ impl<'de> Gather<'de> {
                 each_item(raw, |item| self.every_string(item, depth));
             }
             (Some(b'{'), Some(depth)) => {
-                each_entry(raw, |key, value| {
-                    if !matches!(key, "type" | "url" | "uri" | "id") {
-                        self.every_string(value, depth);
-                    }
+                each_entry(raw, |key, value| match key {
+                    "type" | "url" | "uri" | "id" => {}
+                    "encrypted_content" => self.opaque(Opaque::Field, value),
+                    _ => self.every_string(value, depth),
                 });
             }
             _ => self.opaque(Opaque::Field, raw),
@@ -102,8 +105,13 @@ impl<'de> Gather<'de> {
             entries.push(self.place(entry));
             self.logprob(source, entry);
         });
+        self.array(raw, entries);
+    }
+
+    pub(super) fn array(&mut self, raw: &str, entries: Vec<Range<usize>>) {
         if !entries.is_empty() {
-            self.chunk.arrays.push(Array { json: self.place(raw), entries });
+            let json = self.place(raw);
+            self.chunk.arrays.push(Array { json, entries });
         }
     }
 
@@ -119,7 +127,7 @@ impl<'de> Gather<'de> {
         });
     }
 
-    /// Tokens that stood beside the one of `entry`.
+    /// Tokens that might have stood in the place of an entry's.
     pub(super) fn alternatives(&mut self, raw: &'de str, entry: &str) {
         each_item(raw, |alternative| {
             each_entry(alternative, |key, value| {
@@ -137,10 +145,18 @@ impl<'de> Gather<'de> {
         }
     }
 
-    /// A part that is not read; nothing where it cannot hold text.
     pub(super) fn opaque(&mut self, kind: Opaque, raw: &str) {
         if !says_nothing(raw) {
             self.chunk.opaque.push((self.choice, kind, raw.len()));
+        }
+    }
+
+    /// A field that the dialect does not know, with its place.
+    pub(super) fn unread(&mut self, raw: &str) {
+        if !says_nothing(raw) {
+            self.opaque(Opaque::Field, raw);
+            let place = self.place(raw);
+            self.chunk.unread.push(place);
         }
     }
 }
