@@ -10,6 +10,7 @@ mod json;
 mod native_request;
 mod ollama;
 pub mod openai_chat;
+mod openai_responses;
 mod pieces;
 pub mod refusal;
 pub mod request;
@@ -41,6 +42,9 @@ pub enum Dialect {
     /// Text completions.
     #[serde(rename = "openai_completions")]
     OpenAiCompletions,
+    /// `OpenAI` Responses.
+    #[serde(rename = "openai_responses")]
+    OpenAiResponses,
     /// Anthropic Messages.
     Anthropic,
     /// Ollama's own.
@@ -63,6 +67,10 @@ pub enum Endpoint {
     ChatCompletions,
     /// A path that ends in `/completions`, whatever the prefix.
     Completions,
+    /// A path that ends in `/responses`, whatever the prefix.
+    Responses,
+    /// A response that was made before, and is fetched or cancelled: `/responses/{id}`, `/responses/{id}/cancel`.
+    StoredResponse,
     /// A path that ends in `/v1/messages`, whatever the prefix.
     Messages,
     /// A path that ends in `/api/chat`.
@@ -88,6 +96,7 @@ impl Dialect {
         match self {
             Self::OpenAiChat => "openai_chat",
             Self::OpenAiCompletions => "openai_completions",
+            Self::OpenAiResponses => "openai_responses",
             Self::Anthropic => "anthropic",
             Self::Ollama => "ollama",
             Self::Gemini => "gemini",
@@ -103,6 +112,7 @@ impl Dialect {
         match self {
             Self::OpenAiChat
             | Self::OpenAiCompletions
+            | Self::OpenAiResponses
             | Self::Anthropic
             | Self::Gemini
             | Self::Cohere
@@ -118,7 +128,11 @@ impl Dialect {
     pub const fn hides_whole_fields(self) -> bool {
         match self {
             Self::OpenAiChat | Self::OpenAiCompletions | Self::Trace | Self::Unknown => true,
-            Self::Anthropic | Self::Ollama | Self::Gemini | Self::Cohere => false,
+            Self::OpenAiResponses
+            | Self::Anthropic
+            | Self::Ollama
+            | Self::Gemini
+            | Self::Cohere => false,
         }
     }
 
@@ -127,6 +141,7 @@ impl Dialect {
     pub const fn id_prefix(self) -> &'static str {
         match self {
             Self::OpenAiCompletions => "cmpl-",
+            Self::OpenAiResponses => "resp_",
             Self::Anthropic => "msg_",
             Self::Ollama | Self::Gemini | Self::Cohere => "",
             Self::OpenAiChat | Self::Trace | Self::Unknown => "chatcmpl-",
@@ -138,6 +153,7 @@ impl Dialect {
     pub const fn prompt_field(self) -> &'static str {
         match self {
             Self::OpenAiCompletions => "prompt",
+            Self::OpenAiResponses => "input",
             Self::Gemini => "contents",
             Self::OpenAiChat
             | Self::Anthropic
@@ -152,7 +168,17 @@ impl Dialect {
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// The endpoint that `path` (without its query) names, if it is an inspected one.
+    /// The endpoint that a request with this method and `path` (without its query) names, if it is an inspected one.
+    #[must_use]
+    pub fn of_request(method: &str, path: &str) -> Option<Self> {
+        match method {
+            "POST" => Self::of_path(path),
+            "GET" => is_stored_response(path).then_some(Self::StoredResponse),
+            _ => None,
+        }
+    }
+
+    /// The endpoint that is posted to at `path` (without its query), if it is an inspected one.
     #[must_use]
     pub fn of_path(path: &str) -> Option<Self> {
         let path = path.strip_suffix('/').unwrap_or(path);
@@ -160,6 +186,10 @@ impl Endpoint {
             Some(Self::ChatCompletions)
         } else if path.ends_with("/completions") {
             Some(Self::Completions)
+        } else if path.ends_with("/responses") {
+            Some(Self::Responses)
+        } else if path.strip_suffix("/cancel").is_some_and(is_stored_response) {
+            Some(Self::StoredResponse)
         } else if path.ends_with("/v1/messages") {
             Some(Self::Messages)
         } else if path.ends_with("/api/chat") {
@@ -190,12 +220,29 @@ impl Endpoint {
         match self {
             Self::ChatCompletions => Dialect::OpenAiChat,
             Self::Completions => Dialect::OpenAiCompletions,
+            Self::Responses | Self::StoredResponse => Dialect::OpenAiResponses,
             Self::Messages => Dialect::Anthropic,
             Self::OllamaChat | Self::OllamaGenerate => Dialect::Ollama,
             Self::GeminiGenerate | Self::GeminiArray | Self::GeminiEvents => Dialect::Gemini,
             Self::CohereChat => Dialect::Cohere,
         }
     }
+
+    /// Whether its requests hold a prompt.
+    #[must_use]
+    pub const fn has_prompt(self) -> bool {
+        !matches!(self, Self::StoredResponse)
+    }
+}
+
+/// Whether a path ends in `/responses/{id}`.
+fn is_stored_response(path: &str) -> bool {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    path.rsplit_once('/').is_some_and(|(before, id)| {
+        before.ends_with("/responses")
+            && !id.is_empty()
+            && !matches!(id, "input_tokens" | "compact")
+    })
 }
 
 /// The text of a JSON string token, as [`chunk::Piece`]s carry it.

@@ -55,6 +55,12 @@ impl<'c, 'de> Pieces<'c, 'de> {
         range_in(self.payload, raw)
     }
 
+    /// Text that a channel has and the wire does not show.
+    pub(super) fn unseen(&mut self, source: Source, text: &'static str) {
+        let text = Cow::Borrowed(text);
+        self.chunk.pieces.push(Piece { choice: self.choice, source, text, json: 0..0 });
+    }
+
     /// A tool call itself is a piece, so that its name waits with its arguments.
     pub(super) fn call(&mut self, index: u32, raw: &str) {
         self.piece(Source::ToolArguments(index), Cow::Borrowed(""), raw);

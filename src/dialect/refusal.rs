@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Dialect, anthropic, chunk::Envelope, cohere, gemini, ollama};
+use super::{Dialect, anthropic, chunk::Envelope, cohere, gemini, ollama, openai_responses};
 
 /// What the refusal's chunks say of themselves: raw JSON values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +88,9 @@ pub fn whole_body(
 ) -> Bytes {
     let object = match dialect {
         Dialect::Anthropic => return anthropic::whole_body(identity, notice, usage),
+        Dialect::OpenAiResponses => return openai_responses::whole_body(identity, notice, usage),
+        Dialect::Gemini => return gemini::whole_body(identity, choices, notice, usage),
+        Dialect::Cohere => return cohere::whole_body(identity, notice, usage),
         Dialect::OpenAiCompletions => "text_completion",
         _ => "chat.completion",
     };
@@ -135,7 +138,11 @@ pub fn error_body(
         Dialect::Ollama => ollama::error_body(message),
         Dialect::Gemini => gemini::error_body(message, kind),
         Dialect::Cohere => cohere::error_body(message),
-        Dialect::OpenAiChat | Dialect::OpenAiCompletions | Dialect::Trace | Dialect::Unknown => {
+        Dialect::OpenAiChat
+        | Dialect::OpenAiCompletions
+        | Dialect::OpenAiResponses
+        | Dialect::Trace
+        | Dialect::Unknown => {
             json!({"error": {"message": message, "type": kind, "param": param, "code": code}})
         }
     };

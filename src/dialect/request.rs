@@ -11,8 +11,9 @@ use super::{
 };
 
 /// Options that show text, or its tokens, at places which are not inspected.
-const SIDE_CHANNELS: [&str; 8] = [
+const SIDE_CHANNELS: [&str; 9] = [
     "echo",
+    "enable_response_messages",
     "logprob_start_len",
     "prompt_logprobs",
     "return_hidden_states",
@@ -54,7 +55,11 @@ pub fn read_request(endpoint: Endpoint, body: &str, whole_prompt: bool) -> Reque
             return Request { stream, ..native_request::gemini(body, whole_prompt) };
         }
         Endpoint::CohereChat => return native_request::cohere(body, whole_prompt),
-        Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Messages => {}
+        Endpoint::ChatCompletions
+        | Endpoint::Completions
+        | Endpoint::Responses
+        | Endpoint::StoredResponse
+        | Endpoint::Messages => {}
     }
     let mut request = Request::default();
     let walked = each_entry(body, |key, raw| match (key, endpoint) {
@@ -62,6 +67,8 @@ pub fn read_request(endpoint: Endpoint, body: &str, whole_prompt: bool) -> Reque
             request.messages(raw, whole_prompt);
         }
         ("system", Endpoint::Messages) => request.content(raw),
+        ("input", Endpoint::Responses) => request.input(raw, whole_prompt),
+        ("instructions", Endpoint::Responses) => request.text(raw),
         ("prompt", Endpoint::Completions) => request.prompt(raw),
         ("suffix", Endpoint::Completions) => request.text(raw),
         ("model", _) => request.model = string(raw),
@@ -82,7 +89,9 @@ pub fn read_request(endpoint: Endpoint, body: &str, whole_prompt: bool) -> Reque
     });
     request.known &= walked;
     // Where the usage is part of every stream, nobody has to ask for it.
-    request.include_usage |= endpoint == Endpoint::Messages;
+    request.include_usage |= matches!(endpoint, Endpoint::Messages | Endpoint::Responses);
+    // A stored prompt stands in place of the input.
+    request.known |= endpoint == Endpoint::Responses && walked;
     request
 }
 
@@ -123,6 +132,24 @@ impl<'de> Request<'de> {
                 "tool_calls" => self.tool_calls(raw),
                 _ => {}
             });
+        }
+    }
+
+    /// A response's input: a text, or items, of which those since the last that the model made are new.
+    fn input(&mut self, raw: &'de str, whole_prompt: bool) {
+        if !raw.starts_with('[') {
+            return self.text(raw);
+        }
+        let mut items = Vec::new();
+        each_item(raw, |item| items.push(Fields::read(item)));
+        let last_turn = items.iter().rposition(is_of_model);
+        let begin = last_turn.filter(|_| !whole_prompt).map_or(0, |turn| turn + 1);
+        for (key, raw) in items.iter().skip(begin).flat_map(Fields::iter) {
+            match key {
+                "content" | "output" | "summary" => self.content(raw),
+                "arguments" | "input" | "code" => self.text(raw),
+                _ => {}
+            }
         }
     }
 
@@ -216,6 +243,12 @@ impl<'de> Request<'de> {
             _ => self.opaque_bytes += raw.len(),
         }
     }
+}
+
+/// Whether an item of a response's input is one that the model made.
+fn is_of_model(item: &Fields<'_>) -> bool {
+    let kind = item.string("type").unwrap_or_default();
+    item.get("role") == Some("\"assistant\"") || kind == "reasoning" || kind.ends_with("_call")
 }
 
 fn is_assistant(message: &str) -> bool {

@@ -29,17 +29,18 @@ pub fn steered(endpoint: Endpoint, body: &str, changes: Changes<'_>) -> Option<S
         if changes.parameters.is_some_and(|parameters| parameters.contains_key(key)) {
             return;
         }
-        is_request |=
-            system_field(endpoint).is_some() && matches!(key, "messages" | "prompt" | "contents");
+        is_request |= matches!(key, "messages" | "input" | "prompt" | "contents");
+        if raw == "null" && system_field(endpoint) == Some(key) && !placed {
+            return;
+        }
         let changed = match (key, endpoint) {
             _ if changes.system.is_empty() => None,
             (
                 "messages",
                 Endpoint::ChatCompletions | Endpoint::OllamaChat | Endpoint::CohereChat,
             ) => with_system_message(raw, changes.system),
-            ("system", Endpoint::Messages | Endpoint::OllamaGenerate) => {
-                with_content(raw, changes.system)
-            }
+            ("system", Endpoint::Messages | Endpoint::OllamaGenerate)
+            | ("instructions", Endpoint::Responses) => with_content(raw, changes.system),
             (
                 "systemInstruction" | "system_instruction",
                 Endpoint::GeminiGenerate | Endpoint::GeminiArray | Endpoint::GeminiEvents,
@@ -67,13 +68,15 @@ pub fn steered(endpoint: Endpoint, body: &str, changes: Changes<'_>) -> Option<S
 const fn system_field(endpoint: Endpoint) -> Option<&'static str> {
     match endpoint {
         Endpoint::Messages | Endpoint::OllamaGenerate => Some("system"),
+        Endpoint::Responses => Some("instructions"),
         Endpoint::GeminiGenerate | Endpoint::GeminiArray | Endpoint::GeminiEvents => {
             Some("systemInstruction")
         }
         Endpoint::ChatCompletions
         | Endpoint::Completions
         | Endpoint::OllamaChat
-        | Endpoint::CohereChat => None,
+        | Endpoint::CohereChat
+        | Endpoint::StoredResponse => None,
     }
 }
 

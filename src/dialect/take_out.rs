@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::{
     Dialect, anthropic, cohere, gemini,
     json::{each_entry, each_item, range_in, says_nothing, string},
-    ollama,
+    ollama, openai_responses,
 };
 
 /// What goes.
@@ -74,6 +74,7 @@ pub fn may_be_ids(raw: &str) -> bool {
 #[must_use]
 pub fn tells_nothing(dialect: Dialect, payload: &str, named: &dyn Fn(u32) -> bool) -> bool {
     match dialect {
+        Dialect::OpenAiResponses => openai_responses::tells_nothing(payload),
         Dialect::Anthropic => anthropic::tells_nothing(payload),
         Dialect::Cohere => cohere::tells_nothing(payload),
         Dialect::Ollama => ollama::tells_nothing(payload),

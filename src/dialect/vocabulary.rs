@@ -14,6 +14,7 @@ use super::{
     gemini::{self, Gemini},
     ollama::{self, Ollama, Shape},
     openai_chat,
+    openai_responses::{self, Responses},
     refusal::{self, Ending, Identity},
 };
 use crate::wire::Framing;
@@ -30,6 +31,8 @@ enum Words {
     Untold,
     /// Chat or text completions.
     Completions,
+    /// `OpenAI` Responses.
+    Responses(Box<Responses>),
     /// Anthropic Messages.
     Messages(Box<anthropic::Sent>),
     /// Ollama's own.
@@ -49,6 +52,9 @@ impl Vocabulary {
         Self(match endpoint {
             None => Words::Untold,
             Some(Endpoint::ChatCompletions | Endpoint::Completions) => Words::Completions,
+            Some(Endpoint::Responses | Endpoint::StoredResponse) => {
+                Words::Responses(Box::default())
+            }
             Some(Endpoint::Messages) => Words::Messages(Box::default()),
             Some(Endpoint::OllamaChat) => Words::Ollama(Ollama::new(Shape::Chat)),
             Some(Endpoint::OllamaGenerate) => Words::Ollama(Ollama::new(Shape::Generate)),
@@ -63,6 +69,9 @@ impl Vocabulary {
     /// The vocabulary of the dialect that a frame tells beyond doubt; completions have no such mark.
     fn told_by(payload: &str) -> Option<Words> {
         let fields = Fields::read(payload);
+        if openai_responses::is_told_by(&fields) {
+            return Some(Words::Responses(Box::default()));
+        }
         if let Some(kind) = fields.get("type") {
             return if anthropic::is_told_by(kind) {
                 Some(Words::Messages(Box::default()))
@@ -85,6 +94,7 @@ impl Vocabulary {
     pub fn dialect(&self, envelope: &Envelope<'_>) -> Dialect {
         match &self.0 {
             Words::Untold | Words::Completions => openai_chat::dialect_of(envelope),
+            Words::Responses(_) => Dialect::OpenAiResponses,
             Words::Messages(_) => Dialect::Anthropic,
             Words::Ollama(_) => Dialect::Ollama,
             Words::Gemini(_) => Dialect::Gemini,
@@ -119,6 +129,7 @@ impl Vocabulary {
                 chunk
             }
             Words::Completions => openai_chat::read(payload),
+            Words::Responses(responses) => responses.read(payload),
             Words::Messages(_) => anthropic::read(payload),
             Words::Ollama(ollama) => ollama.read(payload),
             Words::Gemini(gemini) => gemini.read(payload),
@@ -130,6 +141,9 @@ impl Vocabulary {
     pub fn note_sent(&mut self, payload: &[u8]) {
         match &mut self.0 {
             Words::Untold | Words::Completions | Words::Ollama(_) => {}
+            Words::Responses(responses) => {
+                responses.sent.note(&String::from_utf8_lossy(payload));
+            }
             Words::Messages(sent) => sent.note(&String::from_utf8_lossy(payload)),
             Words::Gemini(gemini) => gemini.note_sent(payload),
             Words::Cohere(sent) => sent.note(&String::from_utf8_lossy(payload)),
@@ -141,6 +155,7 @@ impl Vocabulary {
     pub fn stream_end(&self, dialect: Dialect, ending: &Ending<'_>) -> Bytes {
         match &self.0 {
             Words::Untold | Words::Completions => refusal::stream_end(dialect, ending),
+            Words::Responses(responses) => responses.sent.end(ending),
             Words::Messages(sent) => sent.end(ending),
             Words::Ollama(ollama) => ollama.end(ending),
             Words::Gemini(gemini) => gemini.end(ending),
@@ -160,11 +175,12 @@ impl Vocabulary {
     ) -> Bytes {
         match &self.0 {
             Words::Ollama(ollama) => ollama.whole_body(identity, notice),
-            Words::Gemini(_) => gemini::whole_body(identity, choices, notice, usage),
-            Words::Cohere(_) => cohere::whole_body(identity, notice, usage),
-            Words::Untold | Words::Completions | Words::Messages(_) => {
-                refusal::whole_body(dialect, identity, choices, notice, usage)
-            }
+            Words::Untold
+            | Words::Completions
+            | Words::Responses(_)
+            | Words::Messages(_)
+            | Words::Gemini(_)
+            | Words::Cohere(_) => refusal::whole_body(dialect, identity, choices, notice, usage),
         }
     }
 
@@ -175,6 +191,7 @@ impl Vocabulary {
             Words::Gemini(gemini) => gemini.stream_type(),
             Words::Untold
             | Words::Completions
+            | Words::Responses(_)
             | Words::Messages(_)
             | Words::Ollama(_)
             | Words::Cohere(_) => dialect.stream_type(),

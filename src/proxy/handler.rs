@@ -127,9 +127,7 @@ impl Proxy {
         parts: request::Parts,
         body: Incoming,
     ) -> Response<ResponseBody> {
-        let endpoint = (parts.method == Method::POST)
-            .then(|| Endpoint::of_path(parts.uri.path()))
-            .flatten()
+        let endpoint = Endpoint::of_request(parts.method.as_str(), parts.uri.path())
             .map(|endpoint| endpoint.asked(parts.uri.query()))
             .filter(|_| exchange.route().mode() != Mode::Off);
         let activity = Arc::new(Activity::new());
@@ -140,7 +138,12 @@ impl Proxy {
                 let identity = exchange.identity();
                 exchange
                     .set_session(Session::new(plan, Some(endpoint), identity).keeping(self.keep));
-                match self.inspect_request(&mut exchange, &parts, body, &activity).await {
+                let body = if endpoint.has_prompt() {
+                    self.inspect_request(&mut exchange, &parts, body, &activity).await
+                } else {
+                    Ok(RequestBody::passing(VecDeque::new(), body, Arc::clone(&activity)))
+                };
+                match body {
                     Ok(body) => {
                         exchange.follow(Instant::now());
                         if let Some(local) = exchange.settle_prompt().await {

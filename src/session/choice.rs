@@ -309,7 +309,11 @@ impl Choice {
             }
         }
         if pieces.iter().any(|piece| is_repeat(piece.source)) {
-            let originals = [Some((content, CONTENT, begin)), thinking, refusal];
+            let again = pieces.iter().find_map(|piece| match piece.source {
+                Source::Again(Origin::Content, at) => Some((piece.source, CONTENT, at)),
+                _ => None,
+            });
+            let originals = [Some((content, CONTENT, begin)), thinking, refusal, again];
             self.take_repeats(reading, pieces, originals, leaves);
             for piece in of(pieces, Source::CumulativeContent).filter(|_| !message_only) {
                 self.take_cumulative(reading, piece, leaves);
@@ -363,7 +367,7 @@ impl Choice {
         &mut self,
         reading: &mut Reading,
         pieces: &[Piece<'_>],
-        originals: [Option<Original>; 3],
+        originals: [Option<Original>; 4],
         leaves: &mut Vec<Leaf>,
     ) {
         for kind in LOGPROBS_AND_TEXT.into_iter().filter(|&kind| of(pieces, kind).next().is_some())

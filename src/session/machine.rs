@@ -186,7 +186,8 @@ impl Session {
 
     /// Whether the response is a stream that may call itself plain JSON.
     fn streams_json(&self) -> bool {
-        self.wants_stream && matches!(self.dialect, Dialect::Ollama | Dialect::Gemini)
+        self.endpoint == Some(Endpoint::GeminiArray)
+            || (self.wants_stream && self.dialect == Dialect::Ollama)
     }
 
     /// Reads a chunk of the (decoded) response body.

@@ -25,7 +25,7 @@ use thinkgate::{
 
 use crate::support::{Gate, Script, Upstream};
 
-const NATIVE: [&str; 5] = ["anthropic", "openai-responses", "ollama-native", "gemini", "cohere"];
+const NATIVE: [&str; 4] = ["openai-responses", "ollama-native", "gemini", "cohere"];
 
 struct Recording {
     path: PathBuf,

@@ -3,6 +3,7 @@
 mod consulting;
 mod hiding;
 mod hold_back;
+mod native;
 mod waiting;
 mod redaction;
 mod scoring;
@@ -94,12 +95,13 @@ struct Run {
 }
 
 fn start(plan: &Arc<Plan>, content_type: &str) -> (Session, Delivery) {
-    let mut session = Session::new(
-        Arc::clone(plan),
-        Some(Endpoint::ChatCompletions),
-        Identity { id: "own".into(), created: 9 },
-    )
-    .keeping(Keep { text: Some(usize::MAX), trajectory: false });
+    start_at(plan, Endpoint::ChatCompletions, content_type)
+}
+
+fn start_at(plan: &Arc<Plan>, endpoint: Endpoint, content_type: &str) -> (Session, Delivery) {
+    let mut session =
+        Session::new(Arc::clone(plan), Some(endpoint), Identity { id: "own".into(), created: 9 })
+            .keeping(Keep { text: Some(usize::MAX), trajectory: false });
     let head = ResponseHead {
         status: 200,
         content_type: Some(content_type.to_owned()),
@@ -130,19 +132,23 @@ fn drain(session: &mut Session, sent: &mut String) -> (bool, Option<LocalRespons
 
 fn run_chunks(plan: &Arc<Plan>, content_type: &str, chunks: &[&[u8]]) -> Run {
     let (mut session, _) = start(plan, content_type);
+    run_session(&mut session, chunks)
+}
+
+fn run_session(session: &mut Session, chunks: &[&[u8]]) -> Run {
     let now = some_time();
     let mut sent = String::new();
     let mut end = (false, None);
     for chunk in chunks {
         session.on_chunk(now, Bytes::copy_from_slice(chunk));
-        end = drain(&mut session, &mut sent);
+        end = drain(session, &mut sent);
         if end.0 {
             break;
         }
     }
     if !end.0 {
         session.on_end(now, BodyEnd::Complete);
-        end = drain(&mut session, &mut sent);
+        end = drain(session, &mut sent);
     }
     Run { sent, stopped: end.0, responded: end.1, report: session.report() }
 }
