@@ -25,6 +25,8 @@ pub(super) struct Exchange {
     pub(super) id: String,
     /// The request's path: it chooses the route.
     pub(super) path: String,
+    /// Whether the path was told, so that it says how the response is to be read.
+    pub(super) is_captured: bool,
     /// The request's body, where it is known.
     pub(super) request: Option<Bytes>,
     pub(super) status: u16,
@@ -159,6 +161,7 @@ fn recorded(name: String, end: &str, body: Vec<u8>) -> Exchange {
     Exchange {
         id: name,
         path: "/v1/chat/completions".to_owned(),
+        is_captured: false,
         request: None,
         status: 200,
         content_type: Some(content_type.to_owned()),
@@ -191,6 +194,7 @@ impl Captured {
         Ok(Exchange {
             id: self.id,
             path: self.path,
+            is_captured: true,
             request: self.request.map(Piece::bytes).transpose()?,
             status: self.status,
             content_type: self.content_type,

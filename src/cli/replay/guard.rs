@@ -82,7 +82,7 @@ impl Guard {
     /// Replays an exchange; `begin` may be any time.
     pub(super) fn replay(&mut self, exchange: &Exchange, begin: Instant) -> Fate {
         let plans = self.plans(&exchange.path);
-        let endpoint = Endpoint::of_path(&exchange.path);
+        let endpoint = exchange.endpoint();
         let session = Session::new(plans.as_configured, endpoint, Identity::default());
         let readers = self.scorer.as_ref().map(|scorer| scorer.readers(false));
         let (sent, waits) = (Vec::new(), Vec::new());
@@ -115,7 +115,7 @@ impl Guard {
 
 /// What asks for a mask or a block and stands in what was sent all the same.
 fn leaked(plan: Arc<Plan>, exchange: &Exchange, sent: &[u8], now: Instant) -> usize {
-    let mut session = Session::new(plan, Endpoint::of_path(&exchange.path), Identity::default());
+    let mut session = Session::new(plan, exchange.endpoint(), Identity::default());
     session.on_response(&exchange.head());
     session.on_chunk(now, Bytes::copy_from_slice(sent));
     session.on_end(now, BodyEnd::Complete);
@@ -127,6 +127,11 @@ fn leaked(plan: Arc<Plan>, exchange: &Exchange, sent: &[u8], now: Instant) -> us
 // === impl Exchange ===
 
 impl Exchange {
+    /// What was asked; none for a body without its request, whose first frames tell the dialect.
+    fn endpoint(&self) -> Option<Endpoint> {
+        Endpoint::of_path(&self.path).filter(|_| self.is_captured || self.request.is_some())
+    }
+
     fn head(&self) -> ResponseHead {
         ResponseHead {
             status: self.status,
