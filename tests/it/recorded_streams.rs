@@ -315,7 +315,6 @@ fn hidden(now: Instant, recording: &Recording, cuts: &[usize]) -> Bytes {
     let settings = Settings { hold, ..Settings::default() };
     let plan = Arc::new(Plan::new(Arc::new(RuleSet::empty()), policy, settings));
     let mut session = Session::new(plan, None, Identity::default());
-    let whole = recording.path.extension().is_some_and(|end| end == "json");
     let content_type = content_type(&recording.path);
     session.on_response(&ResponseHead {
         status: 200,
