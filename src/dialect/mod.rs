@@ -136,6 +136,19 @@ impl Dialect {
         }
     }
 
+    /// Whether every stream tells its usage, and not only one that was asked for it.
+    #[must_use]
+    pub const fn tells_usage_unasked(self) -> bool {
+        match self {
+            Self::OpenAiChat
+            | Self::OpenAiCompletions
+            | Self::Ollama
+            | Self::Trace
+            | Self::Unknown => false,
+            Self::OpenAiResponses | Self::Anthropic | Self::Gemini | Self::Cohere => true,
+        }
+    }
+
     /// What the ids of its responses begin with.
     #[must_use]
     pub const fn id_prefix(self) -> &'static str {

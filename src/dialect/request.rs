@@ -88,8 +88,6 @@ pub fn read_request(endpoint: Endpoint, body: &str, whole_prompt: bool) -> Reque
         }
     });
     request.known &= walked;
-    // Where the usage is part of every stream, nobody has to ask for it.
-    request.include_usage |= matches!(endpoint, Endpoint::Messages | Endpoint::Responses);
     // A stored prompt stands in place of the input.
     request.known |= endpoint == Endpoint::Responses && walked;
     request

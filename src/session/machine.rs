@@ -866,7 +866,8 @@ impl Session {
             ends.push(refusal::ChoiceEnd { index: 0, role: true, close_tag: None, notice });
         }
         ends.sort_by_key(|end| end.index);
-        let usage = self.usage.as_deref().filter(|_| self.wants_usage && !self.usage_sent);
+        let wanted = self.wants_usage || self.dialect.tells_usage_unasked();
+        let usage = self.usage.as_deref().filter(|_| wanted && !self.usage_sent);
         self.stream_end(&ends, usage)
     }
 

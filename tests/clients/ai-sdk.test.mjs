@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
 
+import { createAnthropic } from "@ai-sdk/anthropic";
 import { createDeepSeek } from "@ai-sdk/deepseek";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
@@ -52,3 +53,16 @@ testClient("deepseek", clientWith(deepseek, { showsThinking: ["deepseek"] }), ()
 // It reads no thinking at all.
 const openaiChat = (rig, model) => createOpenAI(settings(rig)).chat(model);
 testClient("openai.chat", clientWith(openaiChat, { showsThinking: [] }), () => rig);
+
+// The wires of two vendors, each read by the provider of its own.
+const ofResponses = { styles: ["responses"], showsThinking: ["responses"], showsWholeThinking: ["responses"] };
+const openaiResponses = (rig, model) => createOpenAI(settings(rig)).responses(model);
+testClient("openai.responses", clientWith(openaiResponses, ofResponses), () => rig);
+
+const ofMessages = { styles: ["messages"], showsThinking: ["messages"] };
+const anthropic = (rig, model) => createAnthropic(settings(rig))(model);
+const assertRefusal = (error) => {
+  assert.ok(APICallError.isInstance(error), String(error));
+  assert.deepEqual([error.statusCode, error.data.error.type], [400, "invalid_request_error"]);
+};
+testClient("anthropic", clientWith(anthropic, { ...ofMessages, assertRefusal }), () => rig);

@@ -1,8 +1,8 @@
 // What every client must see, whichever way it calls: the counterpart of contract.py.
 //
 // A client is an object with `stream` and `whole` (each `async (rig, model, prompt) => {answer, thinking, finish, raw}`),
-// `assertRefusal(error)`, and where it differs: `finishBlocked`, `showsThinking` and `showsWholeThinking` (the styles
-// whose thinking the client tells apart and gives to its caller).
+// `assertRefusal(error)`, and where it differs: `styles` (the wires that it speaks), `finishStop`, `finishBlocked`,
+// `showsThinking` and `showsWholeThinking` (the styles whose thinking the client tells apart and gives to its caller).
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -15,8 +15,8 @@ export const FINISHED = { requests: 1, finished: 1, cancelled: 0 };
 export const CANCELLED = { requests: 1, finished: 0, cancelled: 1 };
 
 export function testClient(name, client, rigOf) {
-  const { stream, whole, assertRefusal, finishBlocked = "content_filter" } = client;
-  const { showsThinking = ["deepseek", "vllm"], showsWholeThinking = showsThinking } = client;
+  const { stream, whole, assertRefusal, finishStop = "stop", finishBlocked = "content_filter" } = client;
+  const { styles = STYLES, showsThinking = ["deepseek", "vllm"], showsWholeThinking = showsThinking } = client;
 
   async function ask(how, style, story) {
     const rig = rigOf();
@@ -26,11 +26,11 @@ export function testClient(name, client, rigOf) {
     return { seen, expected, tally: await rig.tally(model) };
   }
 
-  for (const style of STYLES) {
+  for (const style of styles) {
     test(`${name} delivers an unblocked stream whole (${style})`, async () => {
       const { seen, expected, tally } = await ask(stream, style, "unblocked");
       assertText(seen, expected, style, { showsThinking });
-      assert.equal(seen.finish, "stop");
+      assert.equal(seen.finish, finishStop);
       assert.deepEqual(tally, FINISHED);
     });
 
@@ -53,7 +53,7 @@ export function testClient(name, client, rigOf) {
     test(`${name} delivers an unblocked body whole (${style})`, async () => {
       const { seen, expected, tally } = await ask(whole, style, "unblocked");
       assertText(seen, expected, style, { showsThinking: showsWholeThinking });
-      assert.equal(seen.finish, "stop");
+      assert.equal(seen.finish, finishStop);
       assert.deepEqual(tally, FINISHED);
     });
 
@@ -71,7 +71,7 @@ export function testClient(name, client, rigOf) {
   for (const [kind, how] of Object.entries({ stream, body: whole })) {
     test(`${name} raises its own error for a blocked prompt and does not retry (${kind})`, async () => {
       const rig = rigOf();
-      const model = rig.model("deepseek", "unblocked");
+      const model = rig.model(styles[0], "unblocked");
       const { blockedPrompt } = await rig.scenario(model);
       const refusals = await rig.refusals();
       await assert.rejects(how(rig, model, blockedPrompt), (error) => {

@@ -31,6 +31,9 @@ class Seen:
 
 
 class ChatContract:
+    styles: tuple[str, ...] = STYLES
+    """The wires that the client speaks; conftest.py runs the tests with each of them."""
+
     finish_stop = "stop"
     finish_blocked = "content_filter"
 
@@ -53,7 +56,6 @@ class ChatContract:
 
     # === Streamed ===
 
-    @pytest.mark.parametrize("style", STYLES)
     def test_delivers_an_unblocked_stream_whole(self, rig, style):
         model = rig.model(style, "unblocked")
         seen = self.stream(rig, model, HARMLESS_PROMPT)
@@ -61,7 +63,6 @@ class ChatContract:
         assert seen.finish == self.finish_stop
         assert rig.tally(model) == FINISHED
 
-    @pytest.mark.parametrize("style", STYLES)
     def test_ends_a_stream_blocked_in_its_thinking_with_the_notice(self, rig, style):
         model = rig.model(style, "blocked-thinking")
         seen = self.stream(rig, model, HARMLESS_PROMPT)
@@ -70,7 +71,6 @@ class ChatContract:
         assert seen.finish == self.finish_blocked
         assert rig.tally(model) == CANCELLED
 
-    @pytest.mark.parametrize("style", STYLES)
     def test_cuts_a_stream_blocked_in_its_answer_just_before_the_match(self, rig, style):
         model = rig.model(style, "blocked-answer")
         seen = self.stream(rig, model, HARMLESS_PROMPT)
@@ -84,7 +84,6 @@ class ChatContract:
 
     # === Not streamed ===
 
-    @pytest.mark.parametrize("style", STYLES)
     def test_delivers_an_unblocked_body_whole(self, rig, style):
         model = rig.model(style, "unblocked")
         seen = self.whole(rig, model, HARMLESS_PROMPT)
@@ -92,7 +91,6 @@ class ChatContract:
         assert seen.finish == self.finish_stop
         assert rig.tally(model) == FINISHED
 
-    @pytest.mark.parametrize("style", STYLES)
     @pytest.mark.parametrize("story", ["blocked-thinking", "blocked-answer"])
     def test_gets_the_notice_instead_of_a_blocked_body(self, rig, style, story):
         model = rig.model(style, story)
@@ -108,7 +106,7 @@ class ChatContract:
     # === Shared checks ===
 
     def check_blocked_prompt(self, rig, ask):
-        model = rig.model("deepseek", "unblocked")
+        model = rig.model(self.styles[0], "unblocked")
         refusals = rig.refusals()
         with pytest.raises(Exception) as caught:
             ask(rig, model, BLOCKED_PROMPT)

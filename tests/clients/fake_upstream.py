@@ -1,7 +1,8 @@
 """A model server that plays the scenarios of `scenarios.py`, with nothing but the standard library.
 
 Started as a program it binds a free loopback port, prints `{"listening": "127.0.0.1:PORT"}`, and serves until its
-standard input is closed, so that it cannot outlive whoever started it. Beside `POST …/chat/completions` it answers
+standard input is closed, so that it cannot outlive whoever started it. Beside `POST …/chat/completions` and the paths of `native_wires.py` and
+`server_wires.py` it answers
 
 * `GET /control/MODEL`: `{"requests", "finished", "cancelled"}` for one `model` value. It waits until no exchange of that
   model is open any more, so a test asks once and needs no sleep.
@@ -19,7 +20,9 @@ from dataclasses import asdict, dataclass
 from typing import Iterator
 
 import scenarios
+from native_wires import WIRES, Wire
 from scenarios import Piece, Story
+from server_wires import wire_and_request
 
 FRAME_SECONDS = 0.008
 """The pause after each frame: long enough that a guard can cut between two of them."""
@@ -51,10 +54,16 @@ class FakeUpstream:
         """One connection, one exchange."""
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             method, path, body = await read_request(reader)
-            if method == "GET":
+            if method == "GET" and "/responses/" in path:
+                name, _, query = path.rpartition("/")[2].partition("?")
+                stored = {"model": name, "stream": "stream=true" in query}
+                await self.answer(reader, writer, WIRES["/responses"], stored)
+            elif method == "GET":
                 await self.answer_question(writer, path)
-            elif method == "POST" and path.endswith("/chat/completions"):
-                await self.answer_chat(reader, writer, json.loads(body))
+            elif method == "POST" and (found := wire_and_request(path, asked := json.loads(body))):
+                await self.answer(reader, writer, *found)
+            elif method == "POST" and (wire := wire_at(path)):
+                await self.answer(reader, writer, wire, asked)
             else:
                 await write_json(writer, 404, {"error": {"message": f"no such path: {path}"}})
         writer.close()
@@ -71,7 +80,7 @@ class FakeUpstream:
         else:
             await write_json(writer, 404, {"error": {"message": f"no such path: {path}"}})
 
-    async def answer_chat(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: dict) -> None:
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire, request: dict) -> None:
         model = request["model"]
         tally = self.tallies[model]
         tally.requests += 1
@@ -81,9 +90,9 @@ class FakeUpstream:
         finished = False
         try:
             if request.get("stream"):
-                finished = await stream_story(writer, request, hang_up)
+                finished = await stream_story(writer, wire, request, hang_up)
             else:
-                await write_json(writer, 200, whole_body(request))
+                await write_json(writer, 200, wire.whole(request))
                 finished = True
         finally:
             hang_up.cancel()
@@ -119,29 +128,36 @@ async def write_json(writer: asyncio.StreamWriter, status: int, value: object) -
     await writer.drain()
 
 
-async def stream_story(writer: asyncio.StreamWriter, request: dict, hang_up: asyncio.Future) -> bool:
-    """Writes one frame after another; whether `[DONE]` was written before the peer hung up.
+async def stream_story(writer: asyncio.StreamWriter, wire: Wire, request: dict, hang_up: asyncio.Future) -> bool:
+    """Writes one frame after another; whether the last one was written before the peer hung up.
 
-    Clients hang up as soon as they have read `[DONE]`, so the end of the body goes out with it.
+    Clients hang up as soon as they have read the last one, so the end of the body goes out with it.
     """
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
-    for frame in stream_frames(request):
-        writer.write(b"%x\r\n%b\r\n" % (len(frame), frame))
-        try:
-            await writer.drain()
-        except ConnectionError:
-            return False
-        await asyncio.wait([hang_up], timeout=FRAME_SECONDS)
-        if hang_up.done():
-            return False
-    writer.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(DONE), DONE))
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {wire.content_type}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    writer.write(head.encode())
+    _, story = scenarios.parse_model(request["model"])
+    # The last frame is known only once there is none behind it.
+    last = None
+    for frame in wire.frames(request, pieces(story)):
+        if last is not None:
+            writer.write(b"%x\r\n%b\r\n" % (len(last), last))
+            try:
+                await writer.drain()
+            except ConnectionError:
+                return False
+            await asyncio.wait([hang_up], timeout=FRAME_SECONDS)
+            if hang_up.done():
+                return False
+        last = frame
+    last += wire.end
+    writer.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last))
     return True
 
 
 # === Chat completions ===
 
 
-def stream_frames(request: dict) -> Iterator[bytes]:
+def chat_frames(request: dict, pieces: Iterator[Piece]) -> Iterator[bytes]:
     style, story = scenarios.parse_model(request["model"])
     envelope = {"id": "chatcmpl-client-tests", "object": "chat.completion.chunk", "created": CREATED, "model": request["model"]}
     wants_usage = (request.get("stream_options") or {}).get("include_usage", False)
@@ -152,7 +168,7 @@ def stream_frames(request: dict) -> Iterator[bytes]:
     for choice in range(story.choices):
         yield chunk(choice, {"role": "assistant", "content": ""})
     writer = DeltaWriter(style)
-    for piece in pieces(story):
+    for piece in pieces:
         for delta in writer.deltas(piece):
             yield chunk(piece.choice, delta)
     for choice in range(story.choices):
@@ -210,7 +226,7 @@ class DeltaWriter:
         yield {"tool_calls": [{"index": 0, "function": {"arguments": piece.text}}]}
 
 
-def whole_body(request: dict) -> dict:
+def chat_body(request: dict) -> dict:
     style, story = scenarios.parse_model(request["model"])
     choices = []
     for choice in range(story.choices):
@@ -223,6 +239,12 @@ def whole_body(request: dict) -> dict:
         choices.append({"index": choice, "message": message, "logprobs": None, "finish_reason": finish_reason(story)})
     envelope = {"id": "chatcmpl-client-tests", "object": "chat.completion", "created": CREATED, "model": request["model"]}
     return {**envelope, "choices": choices, "usage": USAGE}
+
+
+def wire_at(path: str) -> Wire | None:
+    if path.endswith("/chat/completions"):
+        return Wire(chat_frames, DONE, chat_body)
+    return next((wire for end, wire in WIRES.items() if path.endswith(end)), None)
 
 
 def finish_reason(story: Story) -> str:

@@ -15,6 +15,10 @@ HARMLESS_PROMPT = "Which bird lives in the tower?"
 BLOCKED_PROMPT = f"Where does the {FORBIDDEN} live?"
 
 STYLES = ("deepseek", "vllm", "tags")
+"""The styles of chat completions."""
+
+NATIVE_STYLES = ("responses", "messages", "ollama", "gemini", "cohere")
+"""Other vendors' APIs, each at its own path (`native_wires.py`, `server_wires.py`)."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,6 @@ TOOL = {
 def parse_model(model: str) -> tuple[str, Story]:
     """The style and the story that a request's `model` names."""
     style, _, story = model.partition("--")[0].partition(".")
-    if style not in STYLES:
+    if style not in STYLES + NATIVE_STYLES:
         raise KeyError(f"no style {style!r}")
     return style, STORIES[story]

@@ -7,6 +7,7 @@ mod native;
 mod waiting;
 mod redaction;
 mod scoring;
+mod wires;
 
 use std::{
     fmt::Write as _,
@@ -131,24 +132,23 @@ fn drain(session: &mut Session, sent: &mut String) -> (bool, Option<LocalRespons
 }
 
 fn run_chunks(plan: &Arc<Plan>, content_type: &str, chunks: &[&[u8]]) -> Run {
-    let (mut session, _) = start(plan, content_type);
-    run_session(&mut session, chunks)
+    run_session(start(plan, content_type).0, chunks)
 }
 
-fn run_session(session: &mut Session, chunks: &[&[u8]]) -> Run {
+fn run_session(mut session: Session, chunks: &[&[u8]]) -> Run {
     let now = some_time();
     let mut sent = String::new();
     let mut end = (false, None);
     for chunk in chunks {
         session.on_chunk(now, Bytes::copy_from_slice(chunk));
-        end = drain(session, &mut sent);
+        end = drain(&mut session, &mut sent);
         if end.0 {
             break;
         }
     }
     if !end.0 {
         session.on_end(now, BodyEnd::Complete);
-        end = drain(session, &mut sent);
+        end = drain(&mut session, &mut sent);
     }
     Run { sent, stopped: end.0, responded: end.1, report: session.report() }
 }

@@ -223,10 +223,10 @@ fn body(wire: &Wire, said: &[Said]) -> String {
 }
 
 fn run_wire(plan: &Arc<Plan>, wire: &Wire, body: &str, step: usize) -> Run {
-    let (mut session, delivery) = start_at(plan, wire.endpoint, wire.content_type);
+    let (session, delivery) = start_at(plan, wire.endpoint, wire.content_type);
     assert_eq!(delivery, Delivery::Held);
     let chunks: Vec<&[u8]> = body.as_bytes().chunks(step).collect();
-    run_session(&mut session, &chunks)
+    run_session(session, &chunks)
 }
 
 /// The client's view of a stream, the same for every cut.
@@ -381,9 +381,9 @@ fn whole_bodies_are_masked_or_replaced() {
     ];
     for (endpoint, body, text, finish) in cases {
         let run_whole = |text: &str| {
-            let (mut session, delivery) = start_at(&enforce(), endpoint, "application/json");
+            let (session, delivery) = start_at(&enforce(), endpoint, "application/json");
             assert_eq!(delivery, Delivery::Whole);
-            run_session(&mut session, &[body(text).to_string().as_bytes()])
+            run_session(session, &[body(text).to_string().as_bytes()])
         };
         let good = run_whole("fine");
         assert_eq!(good.sent, body("fine").to_string());
@@ -457,9 +457,9 @@ fn bad_input_is_counted_in_shadow_and_blocked_in_enforce() {
     ] {
         let wire = &wires()[wire];
         for plan in [&shadow, &enforce()] {
-            let (mut session, _) = start_at(plan, wire.endpoint, wire.content_type);
+            let (session, _) = start_at(plan, wire.endpoint, wire.content_type);
             let chunks: Vec<&[u8]> = body.as_bytes().chunks(64 << 10).collect();
-            let run = run_session(&mut session, &chunks);
+            let run = run_session(session, &chunks);
             if plan.policy().mode == Mode::Shadow {
                 let counted = |(_, counted): &(_, UnscannedReason)| *counted == reason;
                 assert!(run.report.bytes.unscanned.keys().any(counted), "{:.80}", body);
@@ -525,10 +525,10 @@ fn completion(text: &str) -> String {
 }
 
 fn run_harmony(plan: &Arc<Plan>, texts: &[&str]) -> (String, Run) {
-    let (mut session, _) = start_at(plan, Endpoint::Completions, "text/event-stream");
+    let (session, _) = start_at(plan, Endpoint::Completions, "text/event-stream");
     let events: Vec<String> = texts.iter().map(|text| completion(text)).collect();
     let chunks: Vec<&[u8]> = events.iter().map(String::as_bytes).collect();
-    let run = run_session(&mut session, &chunks);
+    let run = run_session(session, &chunks);
     let chunks = sent_chunks(&run.sent);
     let text = chunks.iter().filter_map(|chunk| chunk["choices"][0]["text"].as_str()).collect();
     (text, run)
