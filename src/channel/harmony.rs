@@ -375,7 +375,7 @@ mod tests {
                 }
             }
             Segment::Decided(Part::Thinking) => {
-                said.thinking.push_str(&std::mem::take(&mut undecided))
+                said.thinking.push_str(&std::mem::take(&mut undecided));
             }
             Segment::Decided(Part::Answer) => said.answer.push_str(&std::mem::take(&mut undecided)),
             Segment::Decided(_) => {}

@@ -299,8 +299,11 @@ fn content(index: u32, kind: &str, content: &Value) -> Value {
     json!({"type": kind, "index": index, "delta": {"message": {"content": content}}})
 }
 
+/// What the upstream has told of the usage. Clients count on the fields: where nothing was told, nothing was used yet.
 fn usage(told: Option<&str>) -> Value {
-    told.and_then(|told| serde_json::from_str(told).ok()).unwrap_or_else(|| json!({}))
+    let none = json!({"input_tokens": 0, "output_tokens": 0});
+    told.and_then(|told| serde_json::from_str(told).ok())
+        .unwrap_or_else(|| json!({"billed_units": none, "tokens": none}))
 }
 
 /// A whole message that holds nothing but the notice.

@@ -55,12 +55,11 @@ impl<'de> Fields<'de> {
         let mut kept: HashMap<Cow<'de, str>, usize> = HashMap::new();
         let mut aside = Vec::new();
         for (key, raw) in std::mem::take(&mut self.entries) {
-            match kept.get(&key).and_then(|&at| self.entries.get_mut(at)) {
-                Some((_, value)) => aside.push(std::mem::replace(value, raw)),
-                None => {
-                    kept.insert(key.clone(), self.entries.len());
-                    self.entries.push((key, raw));
-                }
+            if let Some((_, value)) = kept.get(&key).and_then(|&at| self.entries.get_mut(at)) {
+                aside.push(std::mem::replace(value, raw));
+            } else {
+                kept.insert(key.clone(), self.entries.len());
+                self.entries.push((key, raw));
             }
         }
         aside

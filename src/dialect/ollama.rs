@@ -108,36 +108,48 @@ impl Ollama {
         pieces.chunk.ended_calls.push((0, index));
     }
 
-    /// The line that ends the stream.
+    /// The lines that end the stream. The text is a line of its own: some clients pass over what stands in the last.
     pub(super) fn end(&self, ending: &Ending<'_>) -> Bytes {
         let Some(end) = ending.choices.first() else { return Bytes::new() };
         let texts = end.close_tag.into_iter().chain(end.notice.as_deref());
-        let line = self.line(ending.identity, &texts.collect::<String>());
-        format!("{line}\n").into()
+        let text = texts.collect::<String>();
+        let mut lines = String::new();
+        if !text.is_empty() {
+            let line = self.line(ending.identity, &text, &json!({"done": false}));
+            lines.push_str(&format!("{line}\n"));
+        }
+        let line = self.line(ending.identity, "", &filtered());
+        lines.push_str(&format!("{line}\n"));
+        lines.into()
     }
 
     /// A whole body that holds nothing but the notice.
     pub(super) fn whole_body(&self, identity: &Identity, notice: &str) -> Bytes {
-        self.line(identity, notice).to_string().into()
+        self.line(identity, notice, &filtered()).to_string().into()
     }
 
-    fn line(&self, identity: &Identity, text: &str) -> Value {
-        let mut line = json!({
-            "model": identity.model_value(),
-            "created_at": identity.created_as_time(),
-            "done": true,
-            // Ollama has no such reason of its own. Clients hand on any; some know this one from completions.
-            "done_reason": "content_filter",
-        });
+    fn line(&self, identity: &Identity, text: &str, end: &Value) -> Value {
         let (key, value) = match self.shape {
             Shape::Chat => ("message", json!({"role": "assistant", "content": text})),
             Shape::Generate => ("response", text.into()),
         };
-        if let Value::Object(fields) = &mut line {
-            fields.insert(key.to_owned(), value);
-        }
-        line
+        let told = [
+            ("model", identity.model_value()),
+            ("created_at", identity.created_as_time()),
+            (key, value),
+        ];
+        let told = told.into_iter().map(|(key, value)| (key.to_owned(), value));
+        told.chain(
+            end.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())),
+        )
+        .collect()
     }
+}
+
+/// The end of a response that was stopped. Ollama has no such reason of its own; clients hand on any, and some know this
+/// one from completions.
+fn filtered() -> Value {
+    json!({"done": true, "done_reason": "content_filter"})
 }
 
 /// Whether a line of which something was hidden tells its client nothing any more.
@@ -244,15 +256,22 @@ mod tests {
         let ending = Ending { identity: &identity, choices: &choices, usage: None };
         for (shape, text) in [(Shape::Chat, "/message/content"), (Shape::Generate, "/response")] {
             let ollama = Ollama::new(shape);
-            let line = ollama.end(&ending);
-            assert!(line.ends_with(b"}\n"));
-            let line: Value = serde_json::from_slice(&line).unwrap();
-            assert_eq!(line.pointer(text).unwrap(), "stopped");
-            assert_eq!((&line["done"], &line["model"]), (&json!(true), &json!("m")));
-            assert_eq!(line["created_at"], "1970-01-01T00:00:07Z");
+            let lines = String::from_utf8(ollama.end(&ending).to_vec()).unwrap();
+            let lines: Vec<Value> = lines
+                .split_terminator('\n')
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect();
+            let told = lines.iter().map(|line| (line["done"] == true, line.pointer(text).unwrap()));
+            assert!(told.eq([(false, &json!("stopped")), (true, &json!(""))]));
+            assert!(lines.iter().all(|line| line["model"] == "m"));
+            assert_eq!(lines[1]["created_at"], "1970-01-01T00:00:07Z");
             let body: Value =
                 serde_json::from_slice(&ollama.whole_body(&identity, "stopped")).unwrap();
-            assert_eq!(body, line);
+            assert_eq!(body.pointer(text).unwrap(), "stopped");
+            assert_eq!(
+                (&body["done"], &body["done_reason"]),
+                (&json!(true), &json!("content_filter"))
+            );
         }
         assert!(Ollama::new(Shape::Chat).end(&Ending { choices: &[], ..ending }).is_empty());
     }

@@ -68,9 +68,10 @@ pub fn read_request(endpoint: Endpoint, body: &str, whole_prompt: bool) -> Reque
         }
         ("system", Endpoint::Messages) => request.content(raw),
         ("input", Endpoint::Responses) => request.input(raw, whole_prompt),
-        ("instructions", Endpoint::Responses) => request.text(raw),
         ("prompt", Endpoint::Completions) => request.prompt(raw),
-        ("suffix", Endpoint::Completions) => request.text(raw),
+        ("suffix", Endpoint::Completions) | ("instructions", Endpoint::Responses) => {
+            request.text(raw);
+        }
         ("model", _) => request.model = string(raw),
         ("stream", _) => request.stream = raw == "true",
         ("stream_options", _) => {

@@ -14,6 +14,7 @@ use super::{
     remote::{Consultation, Remote},
 };
 use crate::{
+    dialect::Dialect,
     policy::Mode,
     record::{
         ByteCounts, HoldReason, UnscannedReason,
@@ -175,6 +176,11 @@ impl Exchange {
         if let Some(consultation) = &self.consultation {
             consultation.follow(now, session);
         }
+    }
+
+    /// The dialect that its client speaks, as far as that is known.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.session.as_ref().map_or(Dialect::Unknown, Session::dialect)
     }
 
     pub(super) fn session(&mut self) -> Option<&mut Session> {

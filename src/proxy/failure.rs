@@ -1,11 +1,11 @@
-//! What the client is told when something broke: an error object in OpenAI's shape, nothing from inside.
+//! What the client is told when something broke: an error object in its dialect's shape, nothing from inside.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
-use serde_json::json;
 
 use super::body::ResponseBody;
 use crate::{
+    dialect::{Dialect, refusal::error_body},
     record::metrics::{ErrorKind, ErrorSource},
     session::LocalResponse,
 };
@@ -86,24 +86,24 @@ impl Failure {
         self.told().0
     }
 
-    /// The response that the client gets.
-    pub(super) fn response(self) -> Response<ResponseBody> {
+    /// The response that a client of this dialect gets.
+    pub(super) fn response(self, dialect: Dialect) -> Response<ResponseBody> {
         let (status, code, message) = self.told();
         let kind =
             if status.is_server_error() { "upstream_error" } else { "invalid_request_error" };
-        error_response(status, kind, code, message)
+        error_response(dialect, status, kind, code, message)
     }
 }
 
-/// A response in the shape of OpenAI's errors.
+/// An error in the shape that the dialect's clients read.
 pub(super) fn error_response(
+    dialect: Dialect,
     status: StatusCode,
     kind: &str,
     code: &str,
     message: &str,
 ) -> Response<ResponseBody> {
-    let error = json!({"message": message, "type": kind, "param": null, "code": code});
-    json_response(status, json!({ "error": error }).to_string())
+    json_response(status, error_body(dialect, message, kind, None, code))
 }
 
 /// A response that the session gives.

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     config::{Route, Timeouts},
-    dialect::Endpoint,
+    dialect::{Dialect, Endpoint},
     policy::Mode,
     record::{
         UnscannedReason,
@@ -107,7 +107,8 @@ impl Proxy {
             let kind = "invalid_request_error";
             exchange.set_status(StatusCode::METHOD_NOT_ALLOWED.as_u16());
             exchange.finish(ExchangeEnd::Complete);
-            error_response(StatusCode::METHOD_NOT_ALLOWED, kind, "method_not_allowed", message)
+            let status = StatusCode::METHOD_NOT_ALLOWED;
+            error_response(Dialect::Unknown, status, kind, "method_not_allowed", message)
         } else {
             Box::pin(self.exchange(exchange, parts, body)).await
         };
@@ -304,12 +305,13 @@ async fn deliver_whole(
     decoder: Option<Decoder>,
     limit: usize,
 ) -> Response<ResponseBody> {
+    let dialect = exchange.dialect();
     let mut body = Box::new(GuardedBody::new(body, exchange, Way::Effects, decoder).before_head());
     let mut whole = BytesMut::new();
     loop {
         match body.frame().await {
             None => break,
-            Some(Err(error)) => return error.failure().response(),
+            Some(Err(error)) => return error.failure().response(dialect),
             Some(Ok(frame)) => {
                 if let Ok(bytes) = frame.into_data() {
                     whole.extend_from_slice(&bytes);
@@ -354,7 +356,7 @@ fn finish_here(mut exchange: Exchange, local: LocalResponse) -> Response<Respons
 
 fn fail(mut exchange: Exchange, failure: Failure) -> Response<ResponseBody> {
     exchange.note_failure(failure);
-    let response = failure.response();
+    let response = failure.response(exchange.dialect());
     exchange.set_status(response.status().as_u16());
     let end = match failure.source {
         ErrorSource::Downstream => ExchangeEnd::ClientGone,

@@ -907,6 +907,12 @@ impl Session {
         *self.unscanned.entry((channel, reason)).or_default() += bytes;
     }
 
+    /// The dialect of the exchange, once it is known.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// The mode that the exchange runs under.
     #[must_use]
     pub fn mode(&self) -> Mode {

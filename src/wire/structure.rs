@@ -21,17 +21,15 @@ impl Structure {
     /// Goes over the next byte; whether it closed the outermost object or array.
     pub(super) const fn step(&mut self, byte: u8) -> bool {
         match (self.string, byte) {
-            (Some(Within::Escape), _) => self.string = Some(Within::Plain),
             (Some(Within::Plain), b'\\') => self.string = Some(Within::Escape),
             (Some(Within::Plain), b'"') => self.string = None,
-            (Some(Within::Plain), _) => {}
-            (None, b'"') => self.string = Some(Within::Plain),
+            (Some(Within::Escape), _) | (None, b'"') => self.string = Some(Within::Plain),
             (None, b'{' | b'[') => self.depth += 1,
             (None, b'}' | b']') => {
                 self.depth = self.depth.saturating_sub(1);
                 return self.depth == 0;
             }
-            (None, _) => {}
+            (Some(Within::Plain) | None, _) => {}
         }
         false
     }

@@ -36,6 +36,8 @@ class ChatContract:
 
     finish_stop = "stop"
     finish_blocked = "content_filter"
+    finish_blocked_stream: str | None = "as finish_blocked"
+    """Where the client tells another finish for a stream."""
 
     shows_thinking: tuple[str, ...] = STYLES[:2]
     """The styles whose thinking the client tells apart and gives to its caller, while streaming. A client that is not
@@ -68,7 +70,7 @@ class ChatContract:
         seen = self.stream(rig, model, HARMLESS_PROMPT)
         self.assert_nothing_forbidden(seen)
         self.assert_text(seen, style, "blocked-thinking", notice=NOTICE)
-        assert seen.finish == self.finish_blocked
+        self.assert_stream_filtered(seen)
         assert rig.tally(model) == CANCELLED
 
     def test_cuts_a_stream_blocked_in_its_answer_just_before_the_match(self, rig, style):
@@ -76,7 +78,7 @@ class ChatContract:
         seen = self.stream(rig, model, HARMLESS_PROMPT)
         self.assert_nothing_forbidden(seen)
         self.assert_text(seen, style, "blocked-answer")
-        assert seen.finish == self.finish_blocked
+        self.assert_stream_filtered(seen)
         assert rig.tally(model) == CANCELLED
 
     def test_raises_for_a_blocked_prompt_before_the_stream_and_does_not_retry(self, rig):
@@ -115,6 +117,10 @@ class ChatContract:
         # A request is counted when its response has ended, which may be later than its last byte's arrival here.
         assert eventually(lambda: rig.refusals() > refusals)
         assert rig.refusals() == refusals + 1
+
+    def assert_stream_filtered(self, seen):
+        own = self.finish_blocked_stream
+        assert seen.finish == (self.finish_blocked if own == "as finish_blocked" else own)
 
     def assert_text(self, seen, style, story_name, notice="", shows_thinking=None):
         shows_thinking = self.shows_thinking if shows_thinking is None else shows_thinking

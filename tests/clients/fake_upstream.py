@@ -242,6 +242,7 @@ def chat_body(request: dict) -> dict:
 
 
 def wire_at(path: str) -> Wire | None:
+    path = path.partition("?")[0]
     if path.endswith("/chat/completions"):
         return Wire(chat_frames, DONE, chat_body)
     return next((wire for end, wire in WIRES.items() if path.endswith(end)), None)

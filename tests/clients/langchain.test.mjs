@@ -1,8 +1,9 @@
-// LangChain for JavaScript: ChatOpenAI and ChatDeepSeek.
+// LangChain for JavaScript: ChatOpenAI (chat completions and Responses), ChatDeepSeek and ChatAnthropic.
 
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
 
+import { ChatAnthropic } from "@langchain/anthropic";
 import { ChatDeepSeek } from "@langchain/deepseek";
 import { ChatOpenAI } from "@langchain/openai";
 import OpenAI from "openai";
@@ -23,16 +24,16 @@ const seenMessage = (message, raw) => ({
   raw,
 });
 
-function clientWith(chatOf, differences) {
+function clientWith(chatOf, { seen = seenMessage, ...differences }) {
   return {
     stream: async (rig, model, prompt) => {
       const chunks = [];
       for await (const chunk of await chatOf(rig, model).stream(prompt)) chunks.push(chunk);
-      return seenMessage(chunks.reduce((whole, chunk) => whole.concat(chunk)), chunks);
+      return seen(chunks.reduce((whole, chunk) => whole.concat(chunk)), chunks);
     },
     whole: async (rig, model, prompt) => {
       const message = await chatOf(rig, model).invoke(prompt);
-      return seenMessage(message, message);
+      return seen(message, message);
     },
     assertRefusal: (error) => {
       assert.ok(error instanceof OpenAI.BadRequestError, String(error));
@@ -49,3 +50,39 @@ testClient("ChatOpenAI", clientWith((rig, model) => new ChatOpenAI(options(rig, 
 // the thinking before it: without `</think>` it would come out as thinking.
 const differences = { showsThinking: ["deepseek", "tags"], showsWholeThinking: ["deepseek"] };
 testClient("ChatDeepSeek", clientWith((rig, model) => new ChatDeepSeek(options(rig, model)), differences), () => rig);
+
+// The wires of two vendors. Thinking comes as content blocks, which LangChain puts into one form for all.
+const thinkingOf = (message) =>
+  message.contentBlocks.filter((block) => block.type === "reasoning").map((block) => block.reasoning).join("");
+
+const ofResponses = {
+  styles: ["responses"],
+  showsThinking: ["responses"],
+  seen: (message, raw) => {
+    const { status, incomplete_details: incomplete } = message.response_metadata;
+    const finish = incomplete?.reason ?? (status === "completed" ? "stop" : status);
+    return { answer: message.text, thinking: thinkingOf(message), finish, raw };
+  },
+};
+const responses = (rig, model) => new ChatOpenAI({ ...options(rig, model), useResponsesApi: true });
+testClient("ChatOpenAI with Responses", clientWith(responses, ofResponses), () => rig);
+
+const ofMessages = {
+  styles: ["messages"],
+  showsThinking: ["messages"],
+  finishStop: "end_turn",
+  finishBlocked: "refusal",
+  seen: (message, raw) => {
+    const finish = message.response_metadata.stop_reason ?? message.additional_kwargs.stop_reason;
+    return { answer: message.text, thinking: thinkingOf(message), finish, raw };
+  },
+  assertRefusal: (error) => {
+    assert.equal(error.status, 400);
+    assert.equal(error.error.error.type, "invalid_request_error");
+  },
+};
+const messages = (rig, model) => {
+  const thinking = { type: "enabled", budget_tokens: 1024 };
+  return new ChatAnthropic({ model, apiKey: "none", anthropicApiUrl: rig.baseURL.replace(/\/v1$/, ""), maxTokens: 4096, thinking });
+};
+testClient("ChatAnthropic", clientWith(messages, ofMessages), () => rig);

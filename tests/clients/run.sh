@@ -35,7 +35,7 @@ if [[ ! -e $node/complete ]]; then
 fi
 
 # Nothing but the loopback is asked: no proxy, no tracing, no price lists, nobody's own key or address.
-unset ${!OPENAI_@} ${!DEEPSEEK_@} ${!LANGSMITH_@} ${!LANGCHAIN_@} ${!LITELLM_@}
+unset ${!OPENAI_@} ${!ANTHROPIC_@} ${!DEEPSEEK_@} ${!LANGSMITH_@} ${!LANGCHAIN_@} ${!LITELLM_@}
 export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
 export LANGSMITH_TRACING=false LITELLM_LOCAL_MODEL_COST_MAP=True DO_NOT_TRACK=1
 export THINKGATE_BIN PYTHONDONTWRITEBYTECODE=1

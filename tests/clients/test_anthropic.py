@@ -108,7 +108,7 @@ def test_a_call_with_blocked_arguments_never_arrives_not_even_in_part(rig):
     model = rig.model("messages", "blocked-call")
     seen = seen_events(list(client_of(rig).messages.create(**request(model, HARMLESS_PROMPT, tools=TOOLS), stream=True)))
     TestBlockingClient().assert_nothing_forbidden(seen)
-    assert "tool_use" not in repr(seen.raw)
+    assert TOOL["function"]["name"] not in repr(seen.raw)
     assert (seen.answer, seen.finish) == (NOTICE, "refusal")
     assert rig.tally(model) == CANCELLED
     assert STORIES["blocked-call"].text("thinking") == seen.thinking

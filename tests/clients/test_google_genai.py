@@ -17,10 +17,13 @@ from scenarios import HARMLESS_PROMPT, NOTICE, STORIES, TOOL
 CONFIG = types.GenerateContentConfig(thinking_config=types.ThinkingConfig(include_thoughts=True))
 
 
-@functools.cache  # A client that nobody holds any more is closed, and its streams with it.
-def client_of(rig):
+def new_client(rig):
     options = types.HttpOptions(base_url=rig.base_url.removesuffix("/v1"))
     return genai.Client(api_key="none", http_options=options)
+
+
+client_of = functools.cache(new_client)
+"""A client that nobody holds any more is closed, and its streams with it; but one belongs to one event loop."""
 
 
 def seen_chunks(chunks) -> Seen:
@@ -55,13 +58,13 @@ class TestBlockingClient(GeminiContract):
 class TestAsyncClient(GeminiContract):
     def stream(self, rig, model, prompt):
         async def chunks():
-            stream = await client_of(rig).aio.models.generate_content_stream(model=model, contents=prompt, config=CONFIG)
+            stream = await new_client(rig).aio.models.generate_content_stream(model=model, contents=prompt, config=CONFIG)
             return [chunk async for chunk in stream]
 
         return seen_chunks(asyncio.run(chunks()))
 
     def whole(self, rig, model, prompt):
-        return seen_chunks([asyncio.run(client_of(rig).aio.models.generate_content(model=model, contents=prompt, config=CONFIG))])
+        return seen_chunks([asyncio.run(new_client(rig).aio.models.generate_content(model=model, contents=prompt, config=CONFIG))])
 
 
 class TestChat(GeminiContract):

@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from anthropic import AsyncAnthropic
 from pydantic_ai import Agent
 from pydantic_ai.exceptions import ModelHTTPError
 from pydantic_ai.messages import TextPart, ThinkingPart
-from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.models.anthropic import AnthropicModel
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
+from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from contract import CANCELLED, ChatContract, Seen
-from scenarios import HARMLESS_PROMPT, NOTICE, STYLES, TOOL_NAME
+from scenarios import HARMLESS_PROMPT, NATIVE_STYLES, NOTICE, STYLES, TOOL_NAME
 
 
 def agent(rig, model):
+    if model.startswith("responses."):
+        return Agent(OpenAIResponsesModel(model, provider=OpenAIProvider(base_url=rig.base_url, api_key="none")))
+    if model.startswith("messages."):
+        client = AsyncAnthropic(base_url=rig.base_url.removesuffix("/v1"), api_key="none")
+        return Agent(AnthropicModel(model, provider=AnthropicProvider(anthropic_client=client)))
     return Agent(OpenAIChatModel(model, provider=OpenAIProvider(base_url=rig.base_url, api_key="none")))
 
 
@@ -69,7 +77,36 @@ class TestRunWithEventHandler(PydanticAIContract):
         return asyncio.run(run())
 
 
-@pytest.mark.parametrize("style", STYLES)
+class ResponsesContract(PydanticAIContract):
+    styles = shows_thinking = shows_whole_thinking = ("responses",)
+    finish_blocked_stream = None  # It takes no finish from a stream that is incomplete.
+
+
+class MessagesContract(PydanticAIContract):
+    styles = shows_thinking = shows_whole_thinking = ("messages",)
+
+    def assert_refusal(self, error):
+        assert type(error) is ModelHTTPError
+        assert (error.status_code, error.body["error"]["type"]) == (400, "invalid_request_error")
+
+
+class TestRunStreamOfResponses(ResponsesContract, TestRunStream):
+    pass
+
+
+class TestRunWithEventHandlerOfResponses(ResponsesContract, TestRunWithEventHandler):
+    pass
+
+
+class TestRunStreamOfMessages(MessagesContract, TestRunStream):
+    pass
+
+
+class TestRunWithEventHandlerOfMessages(MessagesContract, TestRunWithEventHandler):
+    pass
+
+
+@pytest.mark.parametrize("style", STYLES + NATIVE_STYLES)
 def test_an_agent_neither_runs_a_blocked_call_nor_asks_again(rig, style):
     model, runs = rig.model(style, "blocked-call"), []
     guarded = agent(rig, model)

@@ -26,6 +26,8 @@ mod eval;
 mod eval_model;
 /// Peers that break, stall, lie or vanish.
 mod faults;
+/// Wires that are not completions, through real sockets.
+mod native_wires;
 /// Recorded response bodies, cut everywhere, give the expected texts.
 mod recorded_streams;
 /// Metrics, audit lines, the operator's listener.
@@ -44,3 +46,5 @@ mod scan;
 mod support;
 /// What goes through unchanged.
 mod transparency;
+/// Responses and Messages, and their ends.
+mod wires;

@@ -128,7 +128,7 @@ fn summaries(body: &[u8]) -> Vec<String> {
     let last = body.lines().rfind(|line| line.contains("\"response.completed\"")).unwrap_or(&body);
     let data = last.strip_prefix("data: ").unwrap_or(last);
     let Ok(frame) = serde_json::from_str::<Value>(data) else { return Vec::new() };
-    let items = frame["response"]["output"].as_array().or(frame["output"].as_array());
+    let items = frame["response"]["output"].as_array().or_else(|| frame["output"].as_array());
     let parts = items.into_iter().flatten().filter_map(|item| item["summary"].as_array()).flatten();
     parts.map(|part| part["text"].as_str().unwrap().to_owned()).collect()
 }

@@ -28,7 +28,7 @@ const LIMITS: Limits = Limits { request_bytes: 4096, frame_bytes: 512, choices: 
 const HOLD: usize = 1024;
 
 /// Pieces of bodies, good and bad.
-const PIECES: [&[u8]; 44] = [
+const PIECES: [&[u8]; 57] = [
     b"data: ",
     b"data:",
     b"event: x\n",
@@ -59,6 +59,19 @@ const PIECES: [&[u8]; 44] = [
     b"\"usage\":{\"total_tokens\":1e999}",
     b"\"messages\":[{\"role\":\"user\",\"content\":\"",
     b"\"stream\":true",
+    b"data: {\"type\":\"response.output_text.delta\",\"output_index\":1,\"delta\":\"",
+    b"data: {\"type\":\"response.reasoning_summary_text.done\",\"text\":\"",
+    b"data: {\"type\":\"response.function_call_arguments.delta\",\"delta\":\"",
+    b"data: {\"type\":\"response.output_item.added\",\"output_index\":3,\"item\":{\"type\":\"",
+    b"data: {\"type\":\"response.output_item.done\",\"item\":[",
+    b"data: {\"type\":\"response.completed\",\"response\":{\"output\":[{\"content\":[{\"text\":\"",
+    b"data: {\"type\":\"message_start\",\"message\":{\"content\":[{\"type\":\"text\",\"text\":\"",
+    b"data: {\"type\":\"content_block_start\",\"index\":2,\"content_block\":{\"type\":\"",
+    b"data: {\"type\":\"content_block_delta\",\"delta\":{\"thinking\":\"",
+    b"data: {\"type\":\"content_block_delta\",\"delta\":{\"partial_json\":\"",
+    b"data: {\"type\":\"message_stop\"}\n\n",
+    b"\"input\":[{\"role\":\"user\",\"content\":\"",
+    b"\"system\":[{\"type\":\"text\",\"text\":\"",
     b"<think>",
     b"</think>",
     b"falcon ",
@@ -133,7 +146,13 @@ fn kinds() -> impl Strategy<Value = Option<&'static str>> {
 }
 
 fn endpoints() -> impl Strategy<Value = Option<Endpoint>> {
-    prop::sample::select(vec![None, Some(Endpoint::ChatCompletions), Some(Endpoint::Completions)])
+    prop::sample::select(vec![
+        None,
+        Some(Endpoint::ChatCompletions),
+        Some(Endpoint::Completions),
+        Some(Endpoint::Responses),
+        Some(Endpoint::Messages),
+    ])
 }
 
 fn chunks(body: &[u8], cuts: &[Index]) -> Vec<Bytes> {

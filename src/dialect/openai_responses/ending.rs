@@ -44,7 +44,7 @@ struct Item {
 /// A part of an item that is open.
 #[derive(Clone, Debug)]
 struct Part {
-    part: PartOf,
+    of: PartOf,
     text: String,
     /// Its text was told whole.
     told: bool,
@@ -105,7 +105,7 @@ impl Sent {
         let delta = fields.string("delta").unwrap_or_default();
         let keeps = self.keep(&delta);
         let Some(part) = self.part(place) else { return };
-        if kind.ends_with(".done") {
+        if kind.ends_with("done") {
             part.told = true;
         } else if keeps {
             part.text.push_str(&delta);
@@ -115,7 +115,7 @@ impl Sent {
     /// The part at this place of an item that is open.
     fn part(&mut self, place: Place) -> Option<&mut Part> {
         let item = self.items.iter_mut().find(|item| item.index == place.item && !item.done)?;
-        let at = item.parts.iter().position(|part| part.part == place.part).unwrap_or_else(|| {
+        let at = item.parts.iter().position(|part| part.of == place.part).unwrap_or_else(|| {
             item.parts.push(Part::new(place.part));
             item.parts.len() - 1
         });
@@ -267,7 +267,7 @@ impl Item {
                 return;
             };
             part.text.push_str(text);
-            let PartOf::Text(index) = part.part else { return };
+            let PartOf::Text(index) = part.of else { return };
             let about = self.about("content_index", index);
             events.push_about("output_text.delta", about, json!({"delta": text, "logprobs": []}));
         }
@@ -279,8 +279,8 @@ impl Item {
         let (false, Some(fields)) = (self.done, item.as_object_mut()) else { return item };
         let parts = std::mem::take(&mut self.parts);
         let (mut content, mut summary) = (Vec::new(), Vec::new());
-        for Part { part, text, told, done } in &parts {
-            let Some(shape) = Shape::of(*part) else {
+        for Part { of, text, told, done } in &parts {
+            let Some(shape) = Shape::of(*of) else {
                 let key = match fields.get("type").and_then(Value::as_str) {
                     Some("custom_tool_call") => "input",
                     Some("code_interpreter_call") => "code",
@@ -292,10 +292,11 @@ impl Item {
             let whole = shape.part(text);
             let about = self.about(shape.index_key, shape.index);
             if !told {
-                let mut told = json!({ shape.text_key: text });
-                if shape.kind == "output_text" {
-                    told["logprobs"] = json!([]);
-                }
+                let told = if shape.kind == "output_text" {
+                    json!({"text": text, "logprobs": []})
+                } else {
+                    json!({ shape.text_key: text })
+                };
                 events.push_about(&format!("{}.done", shape.event), about.clone(), told);
             }
             if !done {
@@ -319,7 +320,7 @@ impl Item {
     }
 
     fn about(&self, index_key: &str, index: u32) -> Value {
-        let id = raw(&self.raw)["id"].clone();
+        let id = raw(&self.raw).get("id").cloned();
         json!({"item_id": id, "output_index": self.index, index_key: index})
     }
 }
@@ -327,12 +328,12 @@ impl Item {
 // === impl Part ===
 
 impl Part {
-    const fn new(part: PartOf) -> Self {
-        Self { part, text: String::new(), told: false, done: false }
+    const fn new(of: PartOf) -> Self {
+        Self { of, text: String::new(), told: false, done: false }
     }
 
     const fn is_open_text(&self) -> bool {
-        !self.told && !self.done && matches!(self.part, PartOf::Text(_))
+        !self.told && !self.done && matches!(self.of, PartOf::Text(_))
     }
 }
 
@@ -411,9 +412,9 @@ impl Events {
 
     fn write(&mut self, kind: &str, mut fields: Value, number: Option<u64>) {
         self.number = number;
-        fields["type"] = json!(format!("response.{kind}"));
-        if let Some(number) = number {
-            fields["sequence_number"] = json!(number);
+        if let Some(fields) = fields.as_object_mut() {
+            fields.insert("type".into(), json!(format!("response.{kind}")));
+            fields.extend(number.map(|number| ("sequence_number".into(), json!(number))));
         }
         self.text.push_str(&named_event(&fields));
     }

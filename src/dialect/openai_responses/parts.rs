@@ -43,7 +43,7 @@ pub(super) enum Told {
 /// What was read so far.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    parts: Vec<Part>,
+    known: Vec<Part>,
     /// Bytes of each origin.
     thinking: u64,
     content: u64,
@@ -89,7 +89,7 @@ impl Place {
 impl Parts {
     /// Takes text that a part goes on with. Says whether a blank line stands before it: summaries are paragraphs.
     pub(super) fn add(&mut self, place: Place, text: &str) -> bool {
-        let known = self.parts.iter().rposition(|part| part.place == place);
+        let known = self.known.iter().rposition(|part| part.place == place);
         let is_summary = matches!(place.part, PartOf::Summary(_));
         let is_thinking = place.origin() == Origin::Thinking;
         let starts = is_thinking && known.is_none() && self.thinking > 0;
@@ -104,16 +104,16 @@ impl Parts {
             Origin::Refusal => advance(&mut self.refusal, text),
             // A call's arguments are its own.
             Origin::ToolArguments(_) => {
-                known.and_then(|known| self.parts.get(known)).map_or(0, |part| part.length)
+                known.and_then(|known| self.known.get(known)).map_or(0, |part| part.length)
             }
         };
         let known = known.or_else(|| {
-            (self.parts.len() < MAX_PARTS).then(|| {
-                self.parts.push(Part::new(place, at));
-                self.parts.len() - 1
+            (self.known.len() < MAX_PARTS).then(|| {
+                self.known.push(Part::new(place, at));
+                self.known.len() - 1
             })
         });
-        if let Some(part) = known.and_then(|known| self.parts.get_mut(known)) {
+        if let Some(part) = known.and_then(|known| self.known.get_mut(known)) {
             part.take(at, text);
         }
         blank
@@ -121,8 +121,8 @@ impl Parts {
 
     /// What the whole text of a part is.
     pub(super) fn tell(&self, place: Place, text: &str) -> Told {
-        match self.parts.iter().rfind(|part| part.place == place) {
-            None if self.parts.len() < MAX_PARTS => Told::First,
+        match self.known.iter().rfind(|part| part.place == place) {
+            None if self.known.len() < MAX_PARTS => Told::First,
             Some(part) if part.is(text) => Told::Again(part.at),
             None | Some(_) => Told::Otherwise,
         }

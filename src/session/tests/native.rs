@@ -134,14 +134,15 @@ fn read_gemini(sent: &str) -> Seen {
     // The last line feed of an event that was hidden stays: a blank line more.
     let events = sent.split_terminator("\r\n\r\n").map(|event| event.trim_start_matches('\n'));
     let data = events.filter_map(|event| event.strip_prefix("data: "));
-    read_chunks(data.map(|data| serde_json::from_str(data).unwrap()).collect())
+    let chunks: Vec<Value> = data.map(|data| serde_json::from_str(data).unwrap()).collect();
+    read_chunks(&chunks)
 }
 
 fn read_array(sent: &str) -> Seen {
-    read_chunks(serde_json::from_str(sent).unwrap())
+    read_chunks(&serde_json::from_str::<Vec<Value>>(sent).unwrap())
 }
 
-fn read_chunks(chunks: Vec<Value>) -> Seen {
+fn read_chunks(chunks: &[Value]) -> Seen {
     let mut seen = Seen::default();
     for candidate in chunks.iter().flat_map(|chunk| chunk["candidates"].as_array().unwrap()) {
         for part in candidate["content"]["parts"].as_array().unwrap() {
@@ -356,6 +357,8 @@ fn thinking_is_hidden_and_the_answer_stays() {
     }
 }
 
+type Body<'b> = &'b dyn Fn(&str) -> Value;
+
 #[test]
 fn whole_bodies_are_masked_or_replaced() {
     let generate = |text: &str| json!({"model": "m", "response": text, "thinking": "t", "done": true, "context": [1, 2]});
@@ -368,7 +371,6 @@ fn whole_bodies_are_masked_or_replaced() {
             json!([{"type": "thinking", "thinking": "t"}, {"type": "text", "text": text}]);
         json!({"id": "x", "finish_reason": "COMPLETE", "message": {"role": "assistant", "content": content}})
     };
-    type Body<'b> = &'b dyn Fn(&str) -> Value;
     let cases: [(Endpoint, Body<'_>, &str, &str); 3] = [
         (Endpoint::OllamaGenerate, &generate, "/response", "/done_reason"),
         (
@@ -462,10 +464,10 @@ fn bad_input_is_counted_in_shadow_and_blocked_in_enforce() {
             let run = run_session(session, &chunks);
             if plan.policy().mode == Mode::Shadow {
                 let counted = |(_, counted): &(_, UnscannedReason)| *counted == reason;
-                assert!(run.report.bytes.unscanned.keys().any(counted), "{:.80}", body);
+                assert!(run.report.bytes.unscanned.keys().any(counted), "{body:.80}");
             } else {
-                assert_eq!(run.report.action, Action::FailClosed, "{:.80}", body);
-                assert!(is_filtered(&(wire.read)(&run.sent)), "{:.80}", body);
+                assert_eq!(run.report.action, Action::FailClosed, "{body:.80}");
+                assert!(is_filtered(&(wire.read)(&run.sent)), "{body:.80}");
             }
         }
     }
