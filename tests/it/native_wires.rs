@@ -45,7 +45,7 @@ async fn an_array_is_forwarded_item_by_item() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blocked_array_is_closed_and_its_upstream_cancelled() {
-    let body = format!("[{},{}", item("a thought", true), item("project falcon", true));
+    let body = format!("[{},{}", item("a thought", true), item("the falcon flies", true));
     let script = Script::stream_of("application/json").chunk(body).until_peer_closes();
     let upstream = Upstream::start(script).await;
     let gate = Gate::configured(&upstream.url(), "mode: enforce\n").await;
