@@ -263,3 +263,30 @@ fn is_stored_response(path: &str) -> bool {
 pub fn text_of_token(token: &str) -> Option<std::borrow::Cow<'_, str>> {
     json::string(token)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_told_by_its_method_and_the_end_of_its_path() {
+        for (request, endpoint) in [
+            ("POST /v1/chat/completions", Some(Endpoint::ChatCompletions)),
+            ("POST /openai/deployments/x/completions/", Some(Endpoint::Completions)),
+            ("POST /v1/responses", Some(Endpoint::Responses)),
+            ("GET /v1/responses/resp_1", Some(Endpoint::StoredResponse)),
+            ("POST /v1/responses/resp_1/cancel", Some(Endpoint::StoredResponse)),
+            ("POST /anthropic/v1/messages", Some(Endpoint::Messages)),
+            ("GET /v1/responses", None),
+            ("GET /v1/responses/resp_1/input_items", None),
+            ("DELETE /v1/responses/resp_1", None),
+            ("POST /v1/responses/input_tokens", None),
+            ("POST /v1/messages/count_tokens", None),
+            ("POST /v1/threads/t/messages", None),
+            ("GET /v1/chat/completions", None),
+        ] {
+            let (method, path) = request.split_once(' ').unwrap();
+            assert_eq!(Endpoint::of_request(method, path), endpoint, "{request}");
+        }
+    }
+}

@@ -114,12 +114,11 @@ impl Ollama {
         let texts = end.close_tag.into_iter().chain(end.notice.as_deref());
         let text = texts.collect::<String>();
         let mut lines = String::new();
+        let mut push = |line: &Value| lines.push_str(&[&line.to_string(), "\n"].concat());
         if !text.is_empty() {
-            let line = self.line(ending.identity, &text, &json!({"done": false}));
-            lines.push_str(&format!("{line}\n"));
+            push(&self.line(ending.identity, &text, &json!({"done": false})));
         }
-        let line = self.line(ending.identity, "", &filtered());
-        lines.push_str(&format!("{line}\n"));
+        push(&self.line(ending.identity, "", &filtered()));
         lines.into()
     }
 

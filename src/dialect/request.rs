@@ -186,7 +186,7 @@ impl<'de> Request<'de> {
             match key {
                 "text" | "refusal" | "thinking" if raw.starts_with('"') => self.text(raw),
                 "document" => self.every_string(raw, MAX_DEPTH),
-                "content" if kind.ends_with("tool_result") => self.content(raw),
+                "content" if kind.ends_with("_result") => self.content(raw),
                 "input" if kind.ends_with("tool_use") => self.texts.push(raw.into()),
                 "source" if raw.contains("\"text\"") => self.source(raw),
                 "type" | "id" | "tool_use_id" | "name" | "cache_control" | "is_error"
@@ -200,8 +200,9 @@ impl<'de> Request<'de> {
     /// What a document is made of.
     fn source(&mut self, raw: &'de str) {
         let fields = Fields::read(raw);
-        match (fields.get("type"), fields.get("data")) {
-            (Some("\"text\""), Some(data)) => self.text(data),
+        match (fields.get("type"), fields.get("data"), fields.get("content")) {
+            (Some("\"text\""), Some(data), _) => self.text(data),
+            (Some("\"content\""), _, Some(content)) => self.content(content),
             _ => self.media_bytes += raw.len(),
         }
     }

@@ -275,6 +275,33 @@ mod tests {
     }
 
     #[test]
+    fn other_wires_have_a_field_for_the_system_prompt() {
+        let changes = Changes { system: "Safe.", parameters: None };
+        for (endpoint, body, expected) in [
+            (Endpoint::Responses, r#"{"input":"go"}"#, r#"{"input":"go","instructions":"Safe."}"#),
+            (
+                Endpoint::Responses,
+                r#"{"instructions":null,"input":[ ]}"#,
+                r#"{"input":[ ],"instructions":"Safe."}"#,
+            ),
+            (
+                Endpoint::Responses,
+                r#"{"instructions":"Be brief.","input":"go"}"#,
+                r#"{"instructions":"Be brief.\n\nSafe.","input":"go"}"#,
+            ),
+            (
+                Endpoint::Messages,
+                r#"{"messages":[],"system":[{"type":"text","text":"a"}]}"#,
+                r#"{"messages":[],"system":[{"type":"text","text":"a"},{"type":"text","text":"Safe."}]}"#,
+            ),
+            (Endpoint::Messages, r#"{"messages":[]}"#, r#"{"messages":[],"system":"Safe."}"#),
+        ] {
+            assert_eq!(steered(endpoint, body, changes).unwrap(), expected);
+        }
+        assert_eq!(steered(Endpoint::Messages, "{}", changes), None);
+    }
+
+    #[test]
     fn a_text_completion_is_told_before_its_prompt() {
         let changes = Changes { system: "Safe.", parameters: None };
         let completion = |body: &str| steered(Endpoint::Completions, body, changes);

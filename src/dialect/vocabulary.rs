@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{
     Dialect, Endpoint, anthropic,
-    chunk::{Chunk, Envelope},
+    chunk::Chunk,
     cohere,
     fields::Fields,
     gemini::{self, Gemini},
@@ -89,16 +89,18 @@ impl Vocabulary {
         }
     }
 
-    /// The dialect, once something of it was read.
+    /// The dialect that `chunk` was read in; none where it may be of any.
     #[must_use]
-    pub fn dialect(&self, envelope: &Envelope<'_>) -> Dialect {
+    pub fn dialect(&self, chunk: &Chunk<'_>) -> Option<Dialect> {
         match &self.0 {
-            Words::Untold | Words::Completions => openai_chat::dialect_of(envelope),
-            Words::Responses(_) => Dialect::OpenAiResponses,
-            Words::Messages(_) => Dialect::Anthropic,
-            Words::Ollama(_) => Dialect::Ollama,
-            Words::Gemini(_) => Dialect::Gemini,
-            Words::Cohere(_) => Dialect::Cohere,
+            Words::Untold | Words::Completions => {
+                (!chunk.choices.is_empty()).then(|| openai_chat::dialect_of(&chunk.envelope))
+            }
+            Words::Responses(_) => Some(Dialect::OpenAiResponses),
+            Words::Messages(_) => Some(Dialect::Anthropic),
+            Words::Ollama(_) => Some(Dialect::Ollama),
+            Words::Gemini(_) => Some(Dialect::Gemini),
+            Words::Cohere(_) => Some(Dialect::Cohere),
         }
     }
 

@@ -553,8 +553,8 @@ impl Session {
             kept.push_str(usage);
         }
         carries.tells_usage = chunk.usage.is_some() && chunk.choices.is_empty();
-        if self.dialect == Dialect::Unknown && !chunk.choices.is_empty() {
-            self.dialect = self.vocabulary.dialect(&chunk.envelope);
+        if self.dialect == Dialect::Unknown {
+            self.dialect = self.vocabulary.dialect(chunk).unwrap_or_default();
         }
         self.read_pieces(chunk, carries);
         for &(index, kind, bytes) in &chunk.opaque {

@@ -14,6 +14,8 @@ export const STYLES = ["deepseek", "vllm", "tags"];
 export const FINISHED = { requests: 1, finished: 1, cancelled: 0 };
 export const CANCELLED = { requests: 1, finished: 0, cancelled: 1 };
 
+const EVERYTHING = { depth: Infinity, maxArrayLength: Infinity, maxStringLength: Infinity };
+
 export function testClient(name, client, rigOf) {
   const { stream, whole, assertRefusal, finishStop = "stop", finishBlocked = "content_filter" } = client;
   const { styles = STYLES, showsThinking = ["deepseek", "vllm"], showsWholeThinking = showsThinking } = client;
@@ -57,6 +59,16 @@ export function testClient(name, client, rigOf) {
       assert.deepEqual(tally, FINISHED);
     });
 
+    for (const [kind, how] of Object.entries({ stream, body: whole })) {
+      test(`${name} shows a mask wherever the words stand (${style}, ${kind})`, async () => {
+        const { seen, tally } = await ask(how, style, "masked");
+        assert.doesNotMatch(inspect(seen.raw, EVERYTHING), /magpie/i);
+        assert.ok(seen.answer.endsWith("There lives a [redacted], the [redacted] of old."), seen.answer);
+        assert.equal(seen.finish, finishStop);
+        assert.deepEqual(tally, FINISHED);
+      });
+    }
+
     for (const story of ["blocked-thinking", "blocked-answer"]) {
       test(`${name} gets the notice instead of a blocked body (${style}, ${story})`, async () => {
         const { seen, expected, tally } = await ask(whole, style, story);
@@ -99,6 +111,5 @@ export function assertText(seen, expected, style, { showsThinking, notice = "" }
 }
 
 export function assertNothingForbidden(seen) {
-  const everything = inspect(seen.raw, { depth: Infinity, maxArrayLength: Infinity, maxStringLength: Infinity });
-  assert.doesNotMatch(everything, /forb|falc/i);
+  assert.doesNotMatch(inspect(seen.raw, EVERYTHING), /forb|falc/i);
 }

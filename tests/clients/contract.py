@@ -13,7 +13,7 @@ import pytest
 
 import scenarios
 from rig import Rig, eventually
-from scenarios import BLOCKED_PROMPT, HARMLESS_PROMPT, NOTICE, STORIES, STYLES
+from scenarios import BLOCKED_PROMPT, HARMLESS_PROMPT, MASK, NOTICE, STORIES, STYLES
 
 FINISHED = {"requests": 1, "finished": 1, "cancelled": 0}
 CANCELLED = {"requests": 1, "finished": 0, "cancelled": 1}
@@ -84,7 +84,15 @@ class ChatContract:
     def test_raises_for_a_blocked_prompt_before_the_stream_and_does_not_retry(self, rig):
         self.check_blocked_prompt(rig, self.stream)
 
+    def test_shows_a_mask_in_a_stream(self, rig, style):
+        model = rig.model(style, "masked")
+        self.assert_masked(rig, model, self.stream(rig, model, HARMLESS_PROMPT))
+
     # === Not streamed ===
+
+    def test_shows_a_mask_in_a_body(self, rig, style):
+        model = rig.model(style, "masked")
+        self.assert_masked(rig, model, self.whole(rig, model, HARMLESS_PROMPT))
 
     def test_delivers_an_unblocked_body_whole(self, rig, style):
         model = rig.model(style, "unblocked")
@@ -117,6 +125,12 @@ class ChatContract:
         # A request is counted when its response has ended, which may be later than its last byte's arrival here.
         assert eventually(lambda: rig.refusals() > refusals)
         assert rig.refusals() == refusals + 1
+
+    def assert_masked(self, rig, model, seen):
+        assert "magpie" not in repr(seen.raw).lower()
+        assert seen.answer.endswith(f"There lives a {MASK}, the {MASK} of old.")
+        assert seen.finish == self.finish_stop
+        assert rig.tally(model) == FINISHED
 
     def assert_stream_filtered(self, seen):
         own = self.finish_blocked_stream

@@ -79,12 +79,13 @@ def process(*command: str | Path) -> Iterator[dict]:
 
 
 @contextlib.contextmanager
-def running_rig() -> Iterator[Rig]:
+def running_rig(*more: str | Path) -> Iterator[Rig]:
+    """`more` are further options of thinkgate's."""
     binary = os.environ["THINKGATE_BIN"]
     anywhere = "127.0.0.1:0"
     with process(sys.executable, HERE / "fake_upstream.py") as upstream:
         url = f"http://{upstream['listening']}"
         options = ["--listen", anywhere, "--admin-listen", anywhere, "--mode", "enforce"]
         rules = ["--rules", HERE / "pack.yaml", "--no-classifier"]
-        with process(binary, "serve", "--upstream", url, *options, *rules) as guard:
+        with process(binary, "serve", "--upstream", url, *options, *rules, *more) as guard:
             yield Rig(upstream["listening"], guard["listening"], guard["admin"])

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FORBIDDEN = "forbidden falcon"
+MASKED = "hidden magpie"
+MASK = "[redacted]"
 NOTICE = "This response was stopped by a safety policy."
 
 HARMLESS_PROMPT = "Which bird lives in the tower?"
@@ -83,6 +85,12 @@ STORIES = {
     "unblocked": Story(
         before=thinking("The tower ", "is no forbidden ", "place.\n")
         + answer("A kestrel ", "is a small ", "falcon; it is not for", "bidden."),
+        match=[],
+        filler=[],
+    ),
+    # Nothing is blocked, and the answer is masked where the words stand, wherever it is told.
+    "masked": Story(
+        before=thinking("A short ", "thought.\n") + answer("There lives a hid", "den mag", "pie, the ", "Hidden Magpie of old."),
         match=[],
         filler=[],
     ),

@@ -58,13 +58,18 @@ class TestBlockingClient(GeminiContract):
 class TestAsyncClient(GeminiContract):
     def stream(self, rig, model, prompt):
         async def chunks():
-            stream = await new_client(rig).aio.models.generate_content_stream(model=model, contents=prompt, config=CONFIG)
+            client = new_client(rig)
+            stream = await client.aio.models.generate_content_stream(model=model, contents=prompt, config=CONFIG)
             return [chunk async for chunk in stream]
 
         return seen_chunks(asyncio.run(chunks()))
 
     def whole(self, rig, model, prompt):
-        return seen_chunks([asyncio.run(new_client(rig).aio.models.generate_content(model=model, contents=prompt, config=CONFIG))])
+        async def chunk():
+            client = new_client(rig)
+            return await client.aio.models.generate_content(model=model, contents=prompt, config=CONFIG)
+
+        return seen_chunks([asyncio.run(chunk())])
 
 
 class TestChat(GeminiContract):

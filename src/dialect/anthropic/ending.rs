@@ -9,6 +9,9 @@ use crate::dialect::{
     refusal::{Ending, Identity, named_event},
 };
 
+/// Blocks that are open at once; one more is not closed when the message is refused.
+const MAX_OPEN: usize = 128;
+
 /// What the client was sent of the message's frame.
 #[derive(Debug, Default)]
 pub(in crate::dialect) struct Sent {
@@ -31,7 +34,9 @@ impl Sent {
             Some("\"message_start\"") => self.begun = true,
             Some("\"content_block_start\"") => {
                 let block = fields.get("content_block").map(Fields::read).unwrap_or_default();
-                self.open.push((index, block.get("type") == Some("\"text\"")));
+                if self.open.len() < MAX_OPEN {
+                    self.open.push((index, block.get("type") == Some("\"text\"")));
+                }
                 self.next = self.next.max(index.saturating_add(1));
             }
             Some("\"content_block_stop\"") => self.open.retain(|&(open, _)| open != index),

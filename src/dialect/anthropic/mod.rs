@@ -16,7 +16,7 @@ use super::{
 pub(super) use ending::{Sent, error_body, whole_body};
 
 /// Types of the events of a stream, by which one tells it.
-const EVENTS: [&str; 7] = [
+const EVENTS: [&str; 8] = [
     "\"message_start\"",
     "\"content_block_start\"",
     "\"content_block_delta\"",
@@ -24,6 +24,7 @@ const EVENTS: [&str; 7] = [
     "\"message_delta\"",
     "\"message_stop\"",
     "\"message\"",
+    "\"ping\"",
 ];
 
 /// Whether an event's or a body's type is one of this dialect and of no other.

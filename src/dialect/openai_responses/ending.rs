@@ -15,6 +15,9 @@ use crate::dialect::{
 /// closing events.
 const MAX_KEPT: usize = 4 << 20;
 
+/// Items, and parts of one, that are remembered; one more is not closed when the response is refused.
+const MAX_ITEMS: usize = 1024;
+
 /// A response's own fields are told again at its end up to this size; a longer one (long instructions, many tools) is
 /// told without them.
 const MAX_RESPONSE: usize = 16 << 10;
@@ -95,9 +98,10 @@ impl Sent {
         let raw = fields.get("item").unwrap_or_default();
         let raw = if self.keep(raw) { raw.to_owned() } else { String::new() };
         let item = Item { index, raw, done, parts: Vec::new() };
-        match self.items.iter_mut().find(|item| item.index == index) {
-            Some(known) => *known = item,
-            None => self.items.push(item),
+        if let Some(known) = self.items.iter_mut().find(|item| item.index == index) {
+            *known = item;
+        } else if self.items.len() < MAX_ITEMS {
+            self.items.push(item);
         }
     }
 
@@ -115,11 +119,12 @@ impl Sent {
     /// The part at this place of an item that is open.
     fn part(&mut self, place: Place) -> Option<&mut Part> {
         let item = self.items.iter_mut().find(|item| item.index == place.item && !item.done)?;
-        let at = item.parts.iter().position(|part| part.of == place.part).unwrap_or_else(|| {
+        let known = item.parts.iter().position(|part| part.of == place.part);
+        if known.is_none() && item.parts.len() < MAX_ITEMS {
             item.parts.push(Part::new(place.part));
-            item.parts.len() - 1
-        });
-        item.parts.get_mut(at)
+            return item.parts.last_mut();
+        }
+        item.parts.get_mut(known?)
     }
 
     /// Whether there is room to keep this.

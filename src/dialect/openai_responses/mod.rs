@@ -127,8 +127,8 @@ impl<'de> Reader<'_, 'de> {
                     });
                 }
                 "output_text" => self.pieces.text(Source::CumulativeContent, raw),
-                // mistral.rs tells the thinking here; elsewhere it is an option.
-                "reasoning" if raw.starts_with('"') => self.pieces.text(Source::Beside, raw),
+                // mistral.rs tells thinking here; elsewhere it is an option. It goes where thinking is hidden.
+                "reasoning" if raw.starts_with('"') => self.pieces.text(Source::RepeatedKey, raw),
                 "usage" if raw != "null" => self.pieces.chunk.usage = Some(raw),
                 "error" => self.pieces.chunk.error |= !says_nothing(raw),
                 _ if is_of_response(key) => {}
