@@ -71,7 +71,7 @@ fn asked_at(dialect: &str, path: &Path) -> (&'static str, &'static str) {
             ("/api/generate", r#"{"model":"m","prompt":""}"#)
         }
         "ollama-native" => ("/api/chat", messages),
-        "gemini" if name.ends_with(".sse") => {
+        "gemini" if content_type(path) == "text/event-stream" => {
             ("/v1beta/models/m:streamGenerateContent?alt=sse", contents)
         }
         "gemini" => ("/v1beta/models/m:streamGenerateContent", contents),
