@@ -26,7 +26,7 @@ fn tells_every_input_in_order_and_by_its_exit_code_what_was_found() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let body = json!({"choices": [{"index": 0, "message": {"content": "<think>a</think>b"}}]});
     fs::write(path("a.json"), body.to_string()).unwrap();
-    fs::write(path("b.sse"), "data: {\"type\":\"message_start\"}\n\n").unwrap();
+    fs::write(path("b.sse"), "data: {\"type\":\"novel_start\"}\n\n").unwrap();
     fs::write(path("e.json"), "{\"error\":{\"message\":\"no\"}}").unwrap();
     let good = scan(&[&path("a.json"), &path("b.sse"), &path("e.json"), "--text"], "");
     assert_eq!(good.status.code(), Some(0));
@@ -37,7 +37,7 @@ fn tells_every_input_in_order_and_by_its_exit_code_what_was_found() {
     assert_eq!(told[0]["choices"][0]["answer"]["chars"], 1);
     assert_eq!(told[0]["choices"][0]["prompt"], Value::Null);
     assert_eq!((&told[1]["dialect"], &told[1]["choices"]), (&json!("unknown"), &json!([])));
-    assert_eq!(told[1]["unscanned_bytes"], 32);
+    assert_eq!(told[1]["unscanned_bytes"], 30);
     assert_eq!(told[2]["upstream_error"], true);
 
     let missing = scan(&[&path("none.sse"), &path("a.json")], "");

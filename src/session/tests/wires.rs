@@ -342,3 +342,59 @@ fn no_cut_matters_to_either_wire() {
         }
     }
 }
+
+/// A text in deltas, some of which hold parts of what is masked.
+fn deltas() -> impl Strategy<Value = Vec<&'static str>> {
+    let parts = [
+        "sesame",
+        " ",
+        "street",
+        "at ",
+        "ses",
+        "ame str",
+        "eet",
+        "é",
+        "\n",
+        "\"x\" ",
+        "sesame street",
+    ];
+    prop::collection::vec(prop::sample::select(parts.to_vec()), 1..14)
+}
+
+/// Whether a text has the masked words, as words.
+fn tells_the_street(text: &str) -> bool {
+    let bare = |char: Option<char>| !char.is_some_and(char::is_alphanumeric);
+    text.match_indices("sesame street").any(|(at, found)| {
+        bare(text[..at].chars().next_back()) && bare(text[at + found.len()..].chars().next())
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_repeat_tells_what_the_deltas_told(thinking in deltas(), answer in deltas(), hides in any::<bool>()) {
+        let plan = if hides { hiding() } else { enforce() };
+        let events = response(&thinking, &answer);
+        let run = run_at(&plan, Endpoint::Responses, &events);
+        prop_assert!(!run.stopped);
+        let sent = events_of(&run.sent);
+        let told = |kind: &str| -> String {
+            let kind = format!("response.{kind}.delta");
+            let own = sent.iter().filter(|event| event["type"] == kind);
+            own.map(|event| event["delta"].as_str().unwrap()).collect()
+        };
+        let (thinking, answer) = (told("reasoning_summary_text"), told("output_text"));
+        let last = &sent[sent.len() - 1]["response"];
+        for (whole, text) in [
+            (&last["output"][0]["summary"][0]["text"], &thinking),
+            (&last["output"][1]["content"][0]["text"], &answer),
+            (&last["output_text"], &answer),
+            (&sent[sent.len() - 4]["text"], &answer),
+            (&sent[sent.len() - 3]["part"]["text"], &answer),
+            (&sent[sent.len() - 2]["item"]["content"][0]["text"], &answer),
+        ] {
+            prop_assert_eq!(whole.as_str().unwrap(), text);
+        }
+        prop_assert_eq!(thinking.is_empty(), hides);
+        prop_assert!(!tells_the_street(&thinking) && !tells_the_street(&answer));
+    }
+}
