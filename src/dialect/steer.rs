@@ -54,7 +54,8 @@ pub fn steered(endpoint: Endpoint, body: &str, changes: Changes<'_>) -> Option<S
         object.push(key, changed.as_deref().unwrap_or(raw));
     });
     if let Some(field) = system_field(endpoint).filter(|_| !placed && is_request) {
-        let own = if field == "system" { quoted(changes.system) } else { parts(changes.system) };
+        let is_text = field != "systemInstruction";
+        let own = if is_text { quoted(changes.system) } else { parts(changes.system) };
         object.push(field, &own);
         placed = true;
     }

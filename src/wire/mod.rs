@@ -15,7 +15,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 pub use array::ArrayFramer;
-pub use sniff::{Framing, NeitherEventsNorJson, is_event_stream, is_stream, sniff};
+pub use sniff::{Framing, NeitherEventsNorJson, is_stream, sniff};
 pub use sse::SseFramer;
 pub use values::ValuesFramer;
 

@@ -19,8 +19,7 @@ const ENOUGH: usize = 64;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Whether a content type is that of server-sent events, whatever its parameters.
-#[must_use]
-pub fn is_event_stream(content_type: &str) -> bool {
+fn is_event_stream(content_type: &str) -> bool {
     is_one_of(content_type, &["text/event-stream"])
 }
 
