@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hasher as _};
 use crate::dialect::chunk::{Origin, Source};
 
 /// Parts that are remembered; what lies beyond is read, and its repeats are read beside it.
-const MAX_PARTS: usize = 4096;
+const MAX_PARTS: usize = 1024;
 
 /// Where in the response's output a part stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
