@@ -5,7 +5,7 @@
 //!
 //! | module | takes | gives |
 //! |---|---|---|
-//! | [`wire`] | body bytes, cut anywhere | frames: SSE events, NDJSON lines, whole JSON bodies |
+//! | [`wire`] | body bytes, cut anywhere | frames: SSE events, NDJSON lines, items of an array, whole JSON bodies |
 //! | [`dialect`] | a frame | deltas per choice; and back: the bytes of a refusal |
 //! | [`channel`] | deltas | text of the channels: prompt, thinking, answer, tool call, refusal |
 //! | [`text`] | channel text | folded text with offsets into the original |

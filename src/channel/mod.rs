@@ -1,5 +1,6 @@
 //! The channels of an exchange, and how a choice's deltas are split into them.
 
+mod harmony;
 mod think_tags;
 
 use serde::{Deserialize, Serialize};

@@ -8,6 +8,10 @@
 //! Until a tag or a reasoning field is seen, content is *undecided*: a server whose chat template opens the
 //! thinking sends only the close tag. At the first close tag the undecided text becomes thinking, at the end
 //! answer.
+//!
+//! Content that begins with a marker of the harmony format is in that format to its end ([`harmony`]).
+
+use super::harmony::{self, Harmony};
 
 /// Tags that open the thinking. Sources: `wire.md`'s table and the close tags met beside it.
 const OPEN: [&str; 6] =
@@ -16,6 +20,12 @@ const OPEN: [&str; 6] =
 /// Tags that end it; any of them ends any.
 const CLOSE: [&str; 6] =
     ["</think>", "</thought>", "</think:opensource>", "</mm:think>", "</ifm|think>", "◁/think▷"];
+
+/// All that ends thinking.
+const ENDS: [&str; 7] = {
+    let [a, b, c, d, e, f] = CLOSE;
+    [a, b, c, d, e, f, harmony::NEXT]
+};
 
 /// What a segment of content is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +36,8 @@ pub enum Part {
     Thinking,
     /// Answer.
     Answer,
+    /// Arguments of the tool call with this number.
+    Call(u32),
 }
 
 /// What the splitter found, in order.
@@ -40,8 +52,15 @@ pub enum Segment<'t> {
         /// The text.
         text: &'t str,
     },
-    /// All undecided text so far is now known to be this part; thinking has ended with it.
+    /// All undecided text so far is now known to be this part; thinking, or a call, has ended with it.
     Decided(Part),
+    /// What is no text, and stays where thinking is hidden.
+    Markup {
+        /// First byte in the content.
+        at: u64,
+        /// Bytes.
+        length: u64,
+    },
 }
 
 /// Where in the content the splitter is.
@@ -59,6 +78,8 @@ enum Phase {
     Thinking,
     /// After it, or without any.
     Answer,
+    /// In the harmony format.
+    Harmony,
 }
 
 /// The splitter of one choice's content.
@@ -73,6 +94,8 @@ pub struct ThinkTags {
     opened: Option<&'static str>,
     /// The byte of the content behind the tag that ended the thinking.
     closed_at: Option<u64>,
+    /// Whoever splits content in the harmony format.
+    harmony: Option<Box<Harmony>>,
 }
 
 // === impl ThinkTags ===
@@ -86,25 +109,39 @@ impl ThinkTags {
             ThinkingStart::Open => Phase::ThinkingLead,
             ThinkingStart::Closed => Phase::AnswerLead,
         };
-        Self { phase, carry: String::new(), read: 0, opened: None, closed_at: None }
+        Self { phase, carry: String::new(), read: 0, opened: None, closed_at: None, harmony: None }
     }
 
     /// Bytes of content taken so far.
     #[must_use]
-    pub const fn read_bytes(&self) -> u64 {
-        self.read
+    pub fn read_bytes(&self) -> u64 {
+        self.harmony.as_ref().map_or(self.read, |harmony| harmony.read_bytes())
     }
 
     /// The content's byte below which nothing is undecided about tags.
     #[must_use]
+    pub fn settled(&self) -> u64 {
+        let settled = self.read - self.carry.len() as u64;
+        self.harmony.as_ref().map_or(settled, |harmony| harmony.settled())
+    }
+
+    /// The same, where a call is undecided up to its end.
+    #[must_use]
     pub fn watermark(&self) -> u64 {
-        self.read - self.carry.len() as u64
+        self.harmony.as_ref().map_or_else(|| self.settled(), |harmony| harmony.watermark())
+    }
+
+    /// Whether what is undecided is a call that has not ended.
+    #[must_use]
+    pub fn is_in_call(&self) -> bool {
+        self.harmony.as_ref().is_some_and(|harmony| harmony.is_in_call())
     }
 
     /// Whether the text that comes next is known to be thinking.
     #[must_use]
-    pub const fn in_thinking(&self) -> bool {
+    pub fn in_thinking(&self) -> bool {
         matches!(self.phase, Phase::ThinkingLead | Phase::Thinking)
+            || self.harmony.as_ref().is_some_and(|harmony| harmony.is_in_thinking())
     }
 
     /// Whether content has opened the thinking by a tag.
@@ -125,6 +162,16 @@ impl ThinkTags {
         self.opened
     }
 
+    /// What stands before a notice, so that it is read as the answer: where content is inside of thinking, the tag
+    /// that ends it; in the harmony format, in any case, the beginning of the final message.
+    #[must_use]
+    pub fn to_answer(&self) -> Option<&'static str> {
+        if self.harmony.is_some() {
+            return Some(harmony::TO_FINAL);
+        }
+        self.in_thinking().then(|| self.close_tag())
+    }
+
     /// The tag that ends the thinking that content itself has opened.
     #[must_use]
     pub fn close_tag(&self) -> &'static str {
@@ -141,13 +188,20 @@ impl ThinkTags {
                 emit(Segment::Decided(Part::Answer));
                 self.flush(Part::Answer, emit);
             }
-            Phase::AnswerLead | Phase::ThinkingLead | Phase::Thinking | Phase::Answer => {}
+            Phase::AnswerLead
+            | Phase::ThinkingLead
+            | Phase::Thinking
+            | Phase::Answer
+            | Phase::Harmony => {}
         }
     }
 
     /// Takes the next content.
     pub fn push(&mut self, text: &str, emit: &mut dyn FnMut(Segment<'_>)) {
-        let at = self.watermark();
+        if let Some(harmony) = &mut self.harmony {
+            return harmony.push(text, emit);
+        }
+        let at = self.settled();
         self.read += text.len() as u64;
         if self.carry.is_empty() {
             let kept = self.split(at, text, emit);
@@ -163,9 +217,14 @@ impl ThinkTags {
 
     /// Ends the content: what was undecided is answer.
     pub fn finish(&mut self, emit: &mut dyn FnMut(Segment<'_>)) {
+        if let Some(harmony) = &mut self.harmony {
+            return harmony.finish(emit);
+        }
         let part = match self.phase {
             Phase::ThinkingLead | Phase::Thinking => Part::Thinking,
-            Phase::Lead | Phase::AnswerLead | Phase::Undecided | Phase::Answer => Part::Answer,
+            Phase::Lead | Phase::AnswerLead | Phase::Undecided | Phase::Answer | Phase::Harmony => {
+                Part::Answer
+            }
         };
         if self.phase == Phase::Undecided {
             emit(Segment::Decided(Part::Answer));
@@ -191,9 +250,9 @@ impl ThinkTags {
         let mut rest = text;
         loop {
             let step = match self.phase {
-                Phase::Answer => Step { plain: rest.len(), tag: None },
+                Phase::Answer | Phase::Harmony => Step { plain: rest.len(), tag: None },
                 Phase::Lead | Phase::AnswerLead | Phase::ThinkingLead => self.lead(rest),
-                Phase::Undecided | Phase::Thinking => find_tag(rest, &CLOSE),
+                Phase::Undecided | Phase::Thinking => find_tag(rest),
             };
             let (plain, after) = rest.split_at_checked(step.plain).unwrap_or((rest, ""));
             if step.tag.is_none() && self.is_lead() && plain.trim_ascii().is_empty() {
@@ -207,6 +266,10 @@ impl ThinkTags {
             let Some(tag) = step.tag else {
                 return after;
             };
+            if harmony::OPEN.contains(&tag) || tag == harmony::NEXT {
+                self.hand_over(at, after, emit);
+                return "";
+            }
             at += tag.len() as u64;
             rest = after.get(tag.len()..).unwrap_or_default();
             if CLOSE.contains(&tag) {
@@ -217,15 +280,29 @@ impl ThinkTags {
         }
     }
 
+    /// The rest of the content, which stands at `at`, is in the harmony format.
+    fn hand_over(&mut self, mut at: u64, mut rest: &str, emit: &mut dyn FnMut(Segment<'_>)) {
+        self.phase = Phase::Harmony;
+        if let Some(after) = rest.strip_prefix(harmony::END) {
+            emit(Segment::Decided(Part::Thinking));
+            let length = harmony::END.len() as u64;
+            emit(Segment::Markup { at, length });
+            (at, rest) = (at + length, after);
+        }
+        let mut harmony = Box::new(Harmony::new(at, rest));
+        harmony.push(rest, emit);
+        self.harmony = Some(harmony);
+    }
+
     /// Looks for a tag at the lead; text that is neither ends the lead.
     fn lead(&self, text: &str) -> Step {
         let blank = text.len() - text.trim_ascii_start().len();
         let after = text.get(blank..).unwrap_or_default();
         let tags = || {
-            let close: &[&str] = if self.phase == Phase::AnswerLead { &[] } else { &CLOSE };
-            OPEN.iter().chain(close).copied()
+            let ends = ENDS.into_iter().filter(|_| self.phase != Phase::AnswerLead);
+            OPEN.into_iter().chain(harmony::OPEN).chain(ends)
         };
-        if let Some(tag) = tags().find(|tag| after.starts_with(tag)) {
+        if let Some(tag) = tags().find(|tag| after.starts_with(*tag)) {
             return Step { plain: blank, tag: Some(tag) };
         }
         if tags().any(|tag| tag.starts_with(after)) {
@@ -233,7 +310,7 @@ impl ThinkTags {
         }
         match self.phase {
             Phase::AnswerLead => Step { plain: text.len(), tag: None },
-            _ => find_tag(text, &CLOSE),
+            _ => find_tag(text),
         }
     }
 
@@ -260,7 +337,7 @@ impl ThinkTags {
         match self.phase {
             Phase::Lead | Phase::Undecided => Part::Undecided,
             Phase::ThinkingLead | Phase::Thinking => Part::Thinking,
-            Phase::AnswerLead | Phase::Answer => Part::Answer,
+            Phase::AnswerLead | Phase::Answer | Phase::Harmony => Part::Answer,
         }
     }
 }
@@ -271,14 +348,14 @@ struct Step {
     tag: Option<&'static str>,
 }
 
-/// The first of `tags` in `text`; without one, `plain` ends where one may begin.
-fn find_tag(text: &str, tags: &'static [&'static str]) -> Step {
+/// The first tag in `text` that ends thinking; without one, `plain` ends where one may begin.
+fn find_tag(text: &str) -> Step {
     for (at, _) in text.match_indices(['<', '◁']) {
         let rest = text.get(at..).unwrap_or_default();
-        if let Some(tag) = tags.iter().find(|tag| rest.starts_with(**tag)) {
+        if let Some(tag) = ENDS.into_iter().find(|tag| rest.starts_with(tag)) {
             return Step { plain: at, tag: Some(tag) };
         }
-        if tags.iter().any(|tag| tag.starts_with(rest)) {
+        if ENDS.iter().any(|tag| tag.starts_with(rest)) {
             return Step { plain: at, tag: None };
         }
     }
@@ -324,6 +401,7 @@ mod tests {
                 assert!(whole[usize::try_from(at).unwrap()..].starts_with(text));
                 texts.push((part, text.to_owned()));
             }
+            Segment::Markup { .. } => {}
             Segment::Decided(decided) => {
                 for (part, _) in texts.iter_mut().filter(|(part, _)| *part == Part::Undecided) {
                     *part = decided;
@@ -403,6 +481,7 @@ mod tests {
                     seen.push(format!("{}:{text} ", &format!("{part:?}")[..1]));
                 }
                 Segment::Decided(part) => seen.push(format!("D:{part:?} ")),
+                Segment::Markup { .. } => {}
             };
             tags.push(before, &mut emit);
             tags.on_reasoning_field(&mut emit);

@@ -2,9 +2,13 @@
 
 mod anthropic;
 pub mod chunk;
+mod cohere;
 mod cursor;
 mod fields;
+mod gemini;
 mod json;
+mod native_request;
+mod ollama;
 pub mod openai_chat;
 mod openai_responses;
 mod pieces;
@@ -44,6 +48,12 @@ pub enum Dialect {
     OpenAiResponses,
     /// Anthropic Messages.
     Anthropic,
+    /// Ollama's own.
+    Ollama,
+    /// Gemini's own.
+    Gemini,
+    /// Cohere's own, version 2.
+    Cohere,
     /// A normalised trace, not a wire.
     Trace,
     /// Not understood: its bytes are counted as unscanned.
@@ -64,6 +74,18 @@ pub enum Endpoint {
     StoredResponse,
     /// A path that ends in `/v1/messages`, whatever the prefix.
     Messages,
+    /// A path that ends in `/api/chat`.
+    OllamaChat,
+    /// A path that ends in `/api/generate`.
+    OllamaGenerate,
+    /// A path that ends in `:generateContent`.
+    GeminiGenerate,
+    /// A path that ends in `:streamGenerateContent`, which is answered with an array that grows.
+    GeminiArray,
+    /// The same, asked for events (`alt=sse`).
+    GeminiEvents,
+    /// A path that ends in `/v2/chat`.
+    CohereChat,
 }
 
 // === impl Dialect ===
@@ -77,6 +99,9 @@ impl Dialect {
             Self::OpenAiCompletions => "openai_completions",
             Self::OpenAiResponses => "openai_responses",
             Self::Anthropic => "anthropic",
+            Self::Ollama => "ollama",
+            Self::Gemini => "gemini",
+            Self::Cohere => "cohere",
             Self::Trace => "trace",
             Self::Unknown => "unknown",
         }
@@ -96,8 +121,11 @@ impl Dialect {
             | Self::OpenAiCompletions
             | Self::OpenAiResponses
             | Self::Anthropic
+            | Self::Gemini
+            | Self::Cohere
             | Self::Trace
             | Self::Unknown => "text/event-stream",
+            Self::Ollama => "application/x-ndjson",
         }
     }
 
@@ -107,7 +135,11 @@ impl Dialect {
     pub const fn hides_whole_fields(self) -> bool {
         match self {
             Self::OpenAiChat | Self::OpenAiCompletions | Self::Trace | Self::Unknown => true,
-            Self::OpenAiResponses | Self::Anthropic => false,
+            Self::OpenAiResponses
+            | Self::Anthropic
+            | Self::Ollama
+            | Self::Gemini
+            | Self::Cohere => false,
         }
     }
 
@@ -115,8 +147,12 @@ impl Dialect {
     #[must_use]
     pub const fn tells_usage_unasked(self) -> bool {
         match self {
-            Self::OpenAiChat | Self::OpenAiCompletions | Self::Trace | Self::Unknown => false,
-            Self::OpenAiResponses | Self::Anthropic => true,
+            Self::OpenAiChat
+            | Self::OpenAiCompletions
+            | Self::Ollama
+            | Self::Trace
+            | Self::Unknown => false,
+            Self::OpenAiResponses | Self::Anthropic | Self::Gemini | Self::Cohere => true,
         }
     }
 
@@ -127,6 +163,7 @@ impl Dialect {
             Self::OpenAiCompletions => "cmpl-",
             Self::OpenAiResponses => "resp_",
             Self::Anthropic => "msg_",
+            Self::Ollama | Self::Gemini | Self::Cohere => "",
             Self::OpenAiChat | Self::Trace | Self::Unknown => "chatcmpl-",
         }
     }
@@ -137,7 +174,13 @@ impl Dialect {
         match self {
             Self::OpenAiCompletions => "prompt",
             Self::OpenAiResponses => "input",
-            Self::OpenAiChat | Self::Anthropic | Self::Trace | Self::Unknown => "messages",
+            Self::Gemini => "contents",
+            Self::OpenAiChat
+            | Self::Anthropic
+            | Self::Ollama
+            | Self::Cohere
+            | Self::Trace
+            | Self::Unknown => "messages",
         }
     }
 }
@@ -169,9 +212,26 @@ impl Endpoint {
             Some(Self::StoredResponse)
         } else if path.ends_with("/v1/messages") {
             Some(Self::Messages)
+        } else if path.ends_with("/api/chat") {
+            Some(Self::OllamaChat)
+        } else if path.ends_with("/api/generate") {
+            Some(Self::OllamaGenerate)
+        } else if path.ends_with(":generateContent") {
+            Some(Self::GeminiGenerate)
+        } else if path.ends_with(":streamGenerateContent") {
+            Some(Self::GeminiArray)
+        } else if path.ends_with("/v2/chat") {
+            Some(Self::CohereChat)
         } else {
             None
         }
+    }
+
+    /// The endpoint as the request's query narrows it down.
+    #[must_use]
+    pub fn asked(self, query: Option<&str>) -> Self {
+        let events = query.is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"));
+        if self == Self::GeminiArray && events { Self::GeminiEvents } else { self }
     }
 
     /// The dialect that the endpoint speaks.
@@ -182,6 +242,9 @@ impl Endpoint {
             Self::Completions => Dialect::OpenAiCompletions,
             Self::Responses | Self::StoredResponse => Dialect::OpenAiResponses,
             Self::Messages => Dialect::Anthropic,
+            Self::OllamaChat | Self::OllamaGenerate => Dialect::Ollama,
+            Self::GeminiGenerate | Self::GeminiArray | Self::GeminiEvents => Dialect::Gemini,
+            Self::CohereChat => Dialect::Cohere,
         }
     }
 

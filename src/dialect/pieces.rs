@@ -1,6 +1,6 @@
 //! How a reader notes what it finds in a frame: pieces of text with their places, and what is not read.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use super::{
     chunk::{Array, Chunk, Opaque, Piece, Source},
@@ -46,53 +46,19 @@ impl<'c, 'de> Pieces<'c, 'de> {
     }
 
     pub(super) fn piece(&mut self, source: Source, text: Cow<'de, str>, raw: &str) {
-        let json = range_in(self.payload, raw);
+        let json = self.place(raw);
         self.chunk.pieces.push(Piece { choice: self.choice, source, text, json });
+    }
+
+    /// Where a value stands in the payload.
+    pub(super) fn place(&self, raw: &str) -> Range<usize> {
+        range_in(self.payload, raw)
     }
 
     /// Text that a channel has and the wire does not show.
     pub(super) fn unseen(&mut self, source: Source, text: &'static str) {
         let text = Cow::Borrowed(text);
         self.chunk.pieces.push(Piece { choice: self.choice, source, text, json: 0..0 });
-    }
-
-    /// An array of logprob entries.
-    pub(super) fn logprobs(&mut self, source: Source, raw: &'de str) {
-        let mut entries = Vec::new();
-        each_item(raw, |entry| {
-            entries.push(range_in(self.payload, entry));
-            self.logprob(source, entry);
-        });
-        if !entries.is_empty() {
-            self.chunk.arrays.push(Array { json: range_in(self.payload, raw), entries });
-        }
-    }
-
-    fn logprob(&mut self, source: Source, entry: &'de str) {
-        each_entry(entry, |key, value| match key {
-            "token" => {
-                if let Some(text) = string(value) {
-                    self.piece(source, text, entry);
-                }
-            }
-            "top_logprobs" => {
-                each_item(value, |alternative| {
-                    each_entry(alternative, |key, value| {
-                        if let ("token", Some(text)) = (key, string(value)) {
-                            self.alternative(text, entry);
-                        }
-                    });
-                });
-            }
-            _ => {}
-        });
-    }
-
-    pub(super) fn alternative(&mut self, text: Cow<'de, str>, raw: &str) {
-        // Two letters say nothing; two ideographs may.
-        if text.len() > 2 {
-            self.piece(Source::TopLogprob, text, raw);
-        }
     }
 
     /// A tool call itself is a piece, so that its name waits with its arguments.
@@ -109,6 +75,17 @@ impl<'c, 'de> Pieces<'c, 'de> {
         }
     }
 
+    /// The function of a call: its name, and its arguments.
+    pub(super) fn function(&mut self, index: u32, raw: &'de str) {
+        for (key, raw) in self.fields(raw).iter() {
+            match key {
+                "arguments" => self.arguments(index, raw),
+                "name" | "index" | "description" => {}
+                _ => self.unread(raw),
+            }
+        }
+    }
+
     /// Every string leaf of a value whose inner shape does not matter.
     pub(super) fn every_string(&mut self, raw: &'de str, depth: usize) {
         match (raw.as_bytes().first(), depth.checked_sub(1)) {
@@ -118,12 +95,59 @@ impl<'c, 'de> Pieces<'c, 'de> {
             }
             (Some(b'{'), Some(depth)) => {
                 each_entry(raw, |key, value| match key {
-                    "type" | "url" | "id" => {}
+                    "type" | "url" | "uri" | "id" => {}
                     "encrypted_content" => self.opaque(Opaque::Field, value),
                     _ => self.every_string(value, depth),
                 });
             }
             _ => self.opaque(Opaque::Field, raw),
+        }
+    }
+
+    /// An array of logprob entries: each shows a token, and alternatives to it.
+    pub(super) fn logprobs(&mut self, source: Source, raw: &'de str) {
+        let mut entries = Vec::new();
+        each_item(raw, |entry| {
+            entries.push(self.place(entry));
+            self.logprob(source, entry);
+        });
+        self.array(raw, entries);
+    }
+
+    pub(super) fn array(&mut self, raw: &str, entries: Vec<Range<usize>>) {
+        if !entries.is_empty() {
+            let json = self.place(raw);
+            self.chunk.arrays.push(Array { json, entries });
+        }
+    }
+
+    fn logprob(&mut self, source: Source, entry: &'de str) {
+        each_entry(entry, |key, value| match key {
+            "token" => {
+                if let Some(text) = string(value) {
+                    self.piece(source, text, entry);
+                }
+            }
+            "top_logprobs" => self.alternatives(value, entry),
+            _ => {}
+        });
+    }
+
+    /// Tokens that might have stood in the place of an entry's.
+    pub(super) fn alternatives(&mut self, raw: &'de str, entry: &str) {
+        each_item(raw, |alternative| {
+            each_entry(alternative, |key, value| {
+                if let ("token", Some(text)) = (key, string(value)) {
+                    self.alternative(text, entry);
+                }
+            });
+        });
+    }
+
+    pub(super) fn alternative(&mut self, text: Cow<'de, str>, raw: &str) {
+        // Two letters say nothing; two ideographs may.
+        if text.len() > 2 {
+            self.piece(Source::TopLogprob, text, raw);
         }
     }
 
@@ -137,7 +161,8 @@ impl<'c, 'de> Pieces<'c, 'de> {
     pub(super) fn unread(&mut self, raw: &str) {
         if !says_nothing(raw) {
             self.opaque(Opaque::Field, raw);
-            self.chunk.unread.push(range_in(self.payload, raw));
+            let place = self.place(raw);
+            self.chunk.unread.push(place);
         }
     }
 }

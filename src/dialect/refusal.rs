@@ -5,9 +5,9 @@
 //! all report as a filter stop (`wire.md`, section 2). There is never an `error` key in a chunk.
 
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Dialect, anthropic, chunk::Envelope, openai_responses};
+use super::{Dialect, anthropic, chunk::Envelope, cohere, gemini, ollama, openai_responses};
 
 /// What the refusal's chunks say of themselves: raw JSON values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +104,8 @@ pub fn whole_body(
     let object = match dialect {
         Dialect::Anthropic => return anthropic::whole_body(identity, notice, usage),
         Dialect::OpenAiResponses => return openai_responses::whole_body(identity, notice, usage),
+        Dialect::Gemini => return gemini::whole_body(identity, choices, notice, usage),
+        Dialect::Cohere => return cohere::whole_body(identity, notice, usage),
         Dialect::OpenAiCompletions => "text_completion",
         _ => "chat.completion",
     };
@@ -148,6 +150,9 @@ pub fn error_body(
 ) -> Bytes {
     let body = match dialect {
         Dialect::Anthropic => anthropic::error_body(message, kind),
+        Dialect::Ollama => ollama::error_body(message),
+        Dialect::Gemini => gemini::error_body(message, kind),
+        Dialect::Cohere => cohere::error_body(message),
         Dialect::OpenAiChat
         | Dialect::OpenAiCompletions
         | Dialect::OpenAiResponses
@@ -160,20 +165,16 @@ pub fn error_body(
 }
 
 /// An event with its type as its name.
-pub(super) fn named_event(event: &serde_json::Value) -> String {
-    let name = event.get("type").and_then(serde_json::Value::as_str).unwrap_or_default();
+pub(super) fn named_event(event: &Value) -> String {
+    let name = event.get("type").and_then(Value::as_str).unwrap_or_default();
     format!("event: {name}\ndata: {event}\n\n")
 }
 
-fn chat_choice(
-    index: u32,
-    delta: &serde_json::Value,
-    finish_reason: Option<&str>,
-) -> serde_json::Value {
+fn chat_choice(index: u32, delta: &Value, finish_reason: Option<&str>) -> Value {
     json!({"index": index, "delta": delta, "logprobs": null, "finish_reason": finish_reason})
 }
 
-fn text_choice(index: u32, text: &str, finish_reason: Option<&str>) -> serde_json::Value {
+fn text_choice(index: u32, text: &str, finish_reason: Option<&str>) -> Value {
     json!({"index": index, "text": text, "logprobs": null, "finish_reason": finish_reason})
 }
 
@@ -185,12 +186,7 @@ fn push_text(events: &mut String, dialect: Dialect, identity: &Identity, index: 
     push_choice(events, dialect, identity, &body);
 }
 
-fn push_choice(
-    events: &mut String,
-    dialect: Dialect,
-    identity: &Identity,
-    choice: &serde_json::Value,
-) {
+fn push_choice(events: &mut String, dialect: Dialect, identity: &Identity, choice: &Value) {
     push_event(events, dialect, identity, &choice.to_string(), "");
 }
 
@@ -226,11 +222,28 @@ impl Identity {
     /// The upstream's names where it gave them, else these.
     #[must_use]
     pub fn of(envelope: &Envelope<'_>, id: &str, created: u64, model: &str) -> Self {
-        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let quoted = |text: &str| Value::from(text).to_string();
         Self {
             id: envelope.id.map_or_else(|| quoted(id), str::to_owned),
             created: envelope.created.map_or_else(|| created.to_string(), str::to_owned),
             model: envelope.model.map_or_else(|| quoted(model), str::to_owned),
+        }
+    }
+
+    pub(super) fn id_value(&self) -> Value {
+        serde_json::from_str(&self.id).unwrap_or_default()
+    }
+
+    pub(super) fn model_value(&self) -> Value {
+        serde_json::from_str(&self.model).unwrap_or_default()
+    }
+
+    /// When the response was created, as text: seconds since 1970 where the upstream has told no text.
+    pub(super) fn created_as_time(&self) -> Value {
+        let time = |seconds: i64| jiff::Timestamp::from_second(seconds).ok();
+        match self.created.parse().ok().and_then(time) {
+            Some(time) => time.to_string().into(),
+            None => serde_json::from_str(&self.created).unwrap_or_default(),
         }
     }
 }
@@ -258,7 +271,7 @@ mod tests {
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         let events: Vec<&str> = text.trim_end().split("\n\n").map(|event| &event[6..]).collect();
         assert_eq!(events.len(), 6);
-        let json: Vec<serde_json::Value> =
+        let json: Vec<Value> =
             events[..5].iter().map(|event| serde_json::from_str(event).unwrap()).collect();
         assert_eq!(json[0]["choices"][0]["delta"]["role"], "assistant");
         assert_eq!(json[1]["choices"][0]["delta"]["content"], "stopped");
@@ -272,7 +285,7 @@ mod tests {
 
     #[test]
     fn writes_whole_bodies_of_both_kinds() {
-        let chat: serde_json::Value = serde_json::from_slice(&whole_body(
+        let chat: Value = serde_json::from_slice(&whole_body(
             Dialect::OpenAiChat,
             &identity(),
             &[0, 1],
@@ -281,7 +294,7 @@ mod tests {
         ))
         .unwrap();
         assert_eq!(chat["choices"][1]["message"]["content"], "n");
-        let text: serde_json::Value = serde_json::from_slice(&whole_body(
+        let text: Value = serde_json::from_slice(&whole_body(
             Dialect::OpenAiCompletions,
             &identity(),
             &[0],

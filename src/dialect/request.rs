@@ -6,6 +6,8 @@ use super::{
     Endpoint,
     fields::Fields,
     json::{each_entry, each_item, says_nothing, string},
+    native_request,
+    pieces::MAX_DEPTH,
 };
 
 /// Options that show text, or its tokens, at places which are not inspected.
@@ -45,6 +47,20 @@ pub struct Request<'de> {
 /// Reads a request's body. Inspected is what is new since the last assistant turn, or `whole_prompt`.
 #[must_use]
 pub fn read_request(endpoint: Endpoint, body: &str, whole_prompt: bool) -> Request<'_> {
+    match endpoint {
+        Endpoint::OllamaChat => return native_request::ollama_chat(body, whole_prompt),
+        Endpoint::OllamaGenerate => return native_request::ollama_generate(body),
+        Endpoint::GeminiGenerate | Endpoint::GeminiArray | Endpoint::GeminiEvents => {
+            let stream = endpoint != Endpoint::GeminiGenerate;
+            return Request { stream, ..native_request::gemini(body, whole_prompt) };
+        }
+        Endpoint::CohereChat => return native_request::cohere(body, whole_prompt),
+        Endpoint::ChatCompletions
+        | Endpoint::Completions
+        | Endpoint::Responses
+        | Endpoint::StoredResponse
+        | Endpoint::Messages => {}
+    }
     let mut request = Request::default();
     let walked = each_entry(body, |key, raw| match (key, endpoint) {
         ("messages", Endpoint::ChatCompletions | Endpoint::Messages) => {
@@ -100,7 +116,7 @@ pub fn without_side_channels(body: &str) -> String {
 // === impl Request ===
 
 impl<'de> Request<'de> {
-    fn messages(&mut self, raw: &'de str, whole_prompt: bool) {
+    pub(super) fn messages(&mut self, raw: &'de str, whole_prompt: bool) {
         let mut messages = Vec::new();
         self.known = each_item(raw, |message| messages.push(message));
         let last_turn = messages.iter().rposition(|message| is_assistant(message));
@@ -108,7 +124,10 @@ impl<'de> Request<'de> {
         for message in messages.into_iter().skip(begin) {
             each_entry(message, |key, raw| match key {
                 "content" => self.content(raw),
-                "reasoning_content" | "reasoning" | "refusal" => self.text(raw),
+                "reasoning_content" | "reasoning" | "refusal" | "thinking" | "tool_plan" => {
+                    self.text(raw);
+                }
+                "images" if !says_nothing(raw) => self.media_bytes += raw.len(),
                 "tool_calls" => self.tool_calls(raw),
                 _ => {}
             });
@@ -137,10 +156,10 @@ impl<'de> Request<'de> {
         each_item(raw, |call| {
             each_entry(call, |key, raw| {
                 if key == "function" {
-                    each_entry(raw, |key, raw| {
-                        if key == "arguments" {
-                            self.text(raw);
-                        }
+                    each_entry(raw, |key, raw| match key {
+                        "arguments" if raw.starts_with('{') => self.texts.push(raw.into()),
+                        "arguments" => self.text(raw),
+                        _ => {}
                     });
                 }
             });
@@ -166,6 +185,7 @@ impl<'de> Request<'de> {
         for (key, raw) in fields.iter() {
             match key {
                 "text" | "refusal" | "thinking" if raw.starts_with('"') => self.text(raw),
+                "document" => self.every_string(raw, MAX_DEPTH),
                 "content" if kind.ends_with("_result") => self.content(raw),
                 "input" if kind.ends_with("tool_use") => self.texts.push(raw.into()),
                 "source" if raw.contains("\"text\"") => self.source(raw),
@@ -196,12 +216,31 @@ impl<'de> Request<'de> {
         }
     }
 
-    fn text(&mut self, raw: &'de str) {
+    pub(super) fn text(&mut self, raw: &'de str) {
         match string(raw) {
             Some(text) if text.is_empty() => {}
             Some(text) => self.texts.push(text),
             None if raw == "null" => {}
             None => self.opaque_bytes += raw.len(),
+        }
+    }
+
+    /// Every string leaf of a tool's result or a document; what lies deeper is not read.
+    pub(super) fn every_string(&mut self, raw: &'de str, depth: usize) {
+        match (raw.as_bytes().first(), depth.checked_sub(1)) {
+            (Some(b'"'), _) => self.text(raw),
+            (Some(b'['), Some(depth)) => {
+                each_item(raw, |item| self.every_string(item, depth));
+            }
+            (Some(b'{'), Some(depth)) => {
+                each_entry(raw, |key, value| {
+                    if !matches!(key, "type" | "id") {
+                        self.every_string(value, depth);
+                    }
+                });
+            }
+            _ if says_nothing(raw) => {}
+            _ => self.opaque_bytes += raw.len(),
         }
     }
 }

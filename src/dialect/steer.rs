@@ -29,16 +29,22 @@ pub fn steered(endpoint: Endpoint, body: &str, changes: Changes<'_>) -> Option<S
         if changes.parameters.is_some_and(|parameters| parameters.contains_key(key)) {
             return;
         }
-        is_request |= matches!(key, "messages" | "input" | "prompt");
+        is_request |= matches!(key, "messages" | "input" | "prompt" | "contents");
         if raw == "null" && system_field(endpoint) == Some(key) && !placed {
             return;
         }
         let changed = match (key, endpoint) {
             _ if changes.system.is_empty() => None,
-            ("messages", Endpoint::ChatCompletions) => with_system_message(raw, changes.system),
-            ("system", Endpoint::Messages) | ("instructions", Endpoint::Responses) => {
-                with_content(raw, changes.system)
-            }
+            (
+                "messages",
+                Endpoint::ChatCompletions | Endpoint::OllamaChat | Endpoint::CohereChat,
+            ) => with_system_message(raw, changes.system),
+            ("system", Endpoint::Messages | Endpoint::OllamaGenerate)
+            | ("instructions", Endpoint::Responses) => with_content(raw, changes.system),
+            (
+                "systemInstruction" | "system_instruction",
+                Endpoint::GeminiGenerate | Endpoint::GeminiArray | Endpoint::GeminiEvents,
+            ) => with_part(raw, changes.system),
             ("prompt", Endpoint::Completions) => {
                 string(raw).map(|prompt| quoted(&format!("{}\n\n{prompt}", changes.system)))
             }
@@ -48,7 +54,9 @@ pub fn steered(endpoint: Endpoint, body: &str, changes: Changes<'_>) -> Option<S
         object.push(key, changed.as_deref().unwrap_or(raw));
     });
     if let Some(field) = system_field(endpoint).filter(|_| !placed && is_request) {
-        object.push(field, &quoted(changes.system));
+        let is_text = field != "systemInstruction";
+        let own = if is_text { quoted(changes.system) } else { parts(changes.system) };
+        object.push(field, &own);
         placed = true;
     }
     for (key, value) in changes.parameters.into_iter().flatten() {
@@ -60,10 +68,41 @@ pub fn steered(endpoint: Endpoint, body: &str, changes: Changes<'_>) -> Option<S
 /// The request's field that holds the system prompt, where it is no message.
 const fn system_field(endpoint: Endpoint) -> Option<&'static str> {
     match endpoint {
-        Endpoint::Messages => Some("system"),
+        Endpoint::Messages | Endpoint::OllamaGenerate => Some("system"),
         Endpoint::Responses => Some("instructions"),
-        Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::StoredResponse => None,
+        Endpoint::GeminiGenerate | Endpoint::GeminiArray | Endpoint::GeminiEvents => {
+            Some("systemInstruction")
+        }
+        Endpoint::ChatCompletions
+        | Endpoint::Completions
+        | Endpoint::OllamaChat
+        | Endpoint::CohereChat
+        | Endpoint::StoredResponse => None,
     }
+}
+
+/// Gemini's content of one part.
+fn parts(text: &str) -> String {
+    let mut part = Object::default();
+    part.push("text", &quoted(text));
+    format!("{{\"parts\":[{}]}}", part.finish())
+}
+
+/// Gemini's content with `text` in a part behind its own.
+fn with_part(raw: &str, text: &str) -> Option<String> {
+    let mut object = Object::default();
+    let mut placed = false;
+    let walked = each_entry(raw, |key, raw| {
+        let items = raw.strip_prefix('[').and_then(|raw| raw.strip_suffix(']')).unwrap_or(raw);
+        if key == "parts" && !items.trim().is_empty() {
+            placed = true;
+            let own = format!("{{\"text\":{}}}", quoted(text));
+            object.push(key, &format!("[{items},{own}]"));
+        } else {
+            object.push(key, raw);
+        }
+    });
+    (walked && placed).then(|| object.finish())
 }
 
 /// The messages with `text` in the leading system message, or in one of its own before all others.
@@ -198,6 +237,42 @@ mod tests {
             "{\"seed\":18446744073709551616,\"messages\":[ ],\
              \"chat_template_kwargs\":{\"a\":false},\"temperature\":0.2}"
         );
+    }
+
+    #[test]
+    fn other_dialects_are_told_in_their_own_places() {
+        let changes = Changes { system: "Safe.", parameters: None };
+        for (endpoint, body, expected) in [
+            (
+                Endpoint::OllamaChat,
+                r#"{"model":"m","messages":[{"role":"user","content":"a"}]}"#,
+                r#"{"model":"m","messages":[{"role":"system","content":"Safe."},{"role":"user","content":"a"}]}"#,
+            ),
+            (
+                Endpoint::OllamaGenerate,
+                r#"{"prompt":"a","system":"s"}"#,
+                r#"{"prompt":"a","system":"s\n\nSafe."}"#,
+            ),
+            (Endpoint::OllamaGenerate, r#"{"prompt":"a"}"#, r#"{"prompt":"a","system":"Safe."}"#),
+            (
+                Endpoint::GeminiArray,
+                r#"{"contents":[],"system_instruction":{"parts":[{"text":"s"}]}}"#,
+                r#"{"contents":[],"system_instruction":{"parts":[{"text":"s"},{"text":"Safe."}]}}"#,
+            ),
+            (
+                Endpoint::GeminiGenerate,
+                r#"{"contents":[]}"#,
+                r#"{"contents":[],"systemInstruction":{"parts":[{"text":"Safe."}]}}"#,
+            ),
+            (
+                Endpoint::CohereChat,
+                r#"{"messages":[]}"#,
+                r#"{"messages":[{"role":"system","content":"Safe."}]}"#,
+            ),
+        ] {
+            assert_eq!(steered(endpoint, body, changes).unwrap(), expected);
+        }
+        assert_eq!(steered(Endpoint::GeminiArray, "{}", changes), None);
     }
 
     #[test]

@@ -6,9 +6,9 @@
 use std::ops::Range;
 
 use super::{
-    Dialect, anthropic,
+    Dialect, anthropic, cohere, gemini,
     json::{each_entry, each_item, range_in, says_nothing, string},
-    openai_responses,
+    ollama, openai_responses,
 };
 
 /// What goes.
@@ -64,12 +64,23 @@ pub fn shows_altered(raw: &str, altered: &[Altered]) -> bool {
     altered.iter().any(|altered| shows(raw, &altered.texts, MAX_DEPTH))
 }
 
+/// Whether what nobody has read may be token ids, which tell every text.
+#[must_use]
+pub fn may_be_ids(raw: &str) -> bool {
+    let mut numbers = false;
+    each_item(raw, |item| numbers |= is_number(item));
+    numbers
+}
+
 /// Whether a frame of which something was hidden tells its client nothing any more.
 #[must_use]
 pub fn tells_nothing(dialect: Dialect, payload: &str, named: &dyn Fn(u32) -> bool) -> bool {
     match dialect {
         Dialect::OpenAiResponses => openai_responses::tells_nothing(payload),
         Dialect::Anthropic => anthropic::tells_nothing(payload),
+        Dialect::Cohere => cohere::tells_nothing(payload),
+        Dialect::Ollama => ollama::tells_nothing(payload),
+        Dialect::Gemini => gemini::tells_nothing(payload),
         Dialect::OpenAiChat | Dialect::OpenAiCompletions | Dialect::Trace | Dialect::Unknown => {
             chunk_tells_nothing(payload, named)
         }
@@ -284,7 +295,7 @@ fn shows(raw: &str, texts: &[String], depth: usize) -> bool {
         [b'"', ..] => return string(raw).is_some_and(|text| holds(&text)),
         [b'[', ..] => {
             each_item(raw, |item| {
-                shown |= item.starts_with(|first: char| first.is_ascii_digit() || first == '-')
+                shown |= is_number(item)
                     || depth.checked_sub(1).is_none_or(|depth| shows(item, texts, depth));
             });
         }
@@ -297,6 +308,10 @@ fn shows(raw: &str, texts: &[String], depth: usize) -> bool {
         _ => {}
     }
     shown
+}
+
+fn is_number(raw: &str) -> bool {
+    raw.starts_with(|first: char| first.is_ascii_digit() || first == '-')
 }
 
 #[cfg(test)]

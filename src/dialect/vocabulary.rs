@@ -9,11 +9,15 @@ use bytes::Bytes;
 use super::{
     Dialect, Endpoint, anthropic,
     chunk::Chunk,
+    cohere,
     fields::Fields,
+    gemini::{self, Gemini},
+    ollama::{self, Ollama, Shape},
     openai_chat,
     openai_responses::{self, Responses},
-    refusal::{self, Ending},
+    refusal::{self, Ending, Identity},
 };
+use crate::wire::Framing;
 
 /// A session's way with its wire.
 #[derive(Debug, Default)]
@@ -31,6 +35,12 @@ enum Words {
     Responses(Box<Responses>),
     /// Anthropic Messages.
     Messages(Box<anthropic::Sent>),
+    /// Ollama's own.
+    Ollama(Ollama),
+    /// Gemini's own.
+    Gemini(Box<Gemini>),
+    /// Cohere's own.
+    Cohere(Box<cohere::Sent>),
 }
 
 // === impl Vocabulary ===
@@ -46,6 +56,13 @@ impl Vocabulary {
                 Words::Responses(Box::default())
             }
             Some(Endpoint::Messages) => Words::Messages(Box::default()),
+            Some(Endpoint::OllamaChat) => Words::Ollama(Ollama::new(Shape::Chat)),
+            Some(Endpoint::OllamaGenerate) => Words::Ollama(Ollama::new(Shape::Generate)),
+            Some(Endpoint::GeminiGenerate | Endpoint::GeminiEvents) => {
+                Words::Gemini(Box::default())
+            }
+            Some(Endpoint::GeminiArray) => Words::Gemini(Box::new(Gemini::framed(Framing::Array))),
+            Some(Endpoint::CohereChat) => Words::Cohere(Box::default()),
         })
     }
 
@@ -55,8 +72,21 @@ impl Vocabulary {
         if openai_responses::is_told_by(&fields) {
             return Some(Words::Responses(Box::default()));
         }
-        let kind = fields.get("type")?;
-        anthropic::is_told_by(kind).then(|| Words::Messages(Box::default()))
+        if let Some(kind) = fields.get("type") {
+            return if anthropic::is_told_by(kind) {
+                Some(Words::Messages(Box::default()))
+            } else {
+                cohere::is_told_by(kind).then(|| Words::Cohere(Box::default()))
+            };
+        }
+        let has = |key: &str| fields.get(key).is_some();
+        if let Some(shape) = ollama::shape_of(&has) {
+            Some(Words::Ollama(Ollama::new(shape)))
+        } else if gemini::is_told_by(&has) {
+            Some(Words::Gemini(Box::default()))
+        } else {
+            cohere::is_whole(&has).then(|| Words::Cohere(Box::default()))
+        }
     }
 
     /// The dialect that `chunk` was read in; none where it may be of any.
@@ -68,6 +98,16 @@ impl Vocabulary {
             }
             Words::Responses(_) => Some(Dialect::OpenAiResponses),
             Words::Messages(_) => Some(Dialect::Anthropic),
+            Words::Ollama(_) => Some(Dialect::Ollama),
+            Words::Gemini(_) => Some(Dialect::Gemini),
+            Words::Cohere(_) => Some(Dialect::Cohere),
+        }
+    }
+
+    /// Takes note of how the body is cut into frames.
+    pub fn note_framing(&mut self, framing: Framing) {
+        if let Words::Gemini(gemini) = &mut self.0 {
+            gemini.note_framing(framing);
         }
     }
 
@@ -93,17 +133,22 @@ impl Vocabulary {
             Words::Completions => openai_chat::read(payload),
             Words::Responses(responses) => responses.read(payload),
             Words::Messages(_) => anthropic::read(payload),
+            Words::Ollama(ollama) => ollama.read(payload),
+            Words::Gemini(gemini) => gemini.read(payload),
+            Words::Cohere(_) => cohere::read(payload),
         }
     }
 
     /// Takes note of an event that is sent to the client, as it is sent; only in streams that may be refused.
     pub fn note_sent(&mut self, payload: &[u8]) {
         match &mut self.0 {
-            Words::Untold | Words::Completions => {}
+            Words::Untold | Words::Completions | Words::Ollama(_) => {}
             Words::Responses(responses) => {
                 responses.sent.note(&String::from_utf8_lossy(payload));
             }
             Words::Messages(sent) => sent.note(&String::from_utf8_lossy(payload)),
+            Words::Gemini(gemini) => gemini.note_sent(payload),
+            Words::Cohere(sent) => sent.note(&String::from_utf8_lossy(payload)),
         }
     }
 
@@ -114,6 +159,44 @@ impl Vocabulary {
             Words::Untold | Words::Completions => refusal::stream_end(dialect, ending),
             Words::Responses(responses) => responses.sent.end(ending),
             Words::Messages(sent) => sent.end(ending),
+            Words::Ollama(ollama) => ollama.end(ending),
+            Words::Gemini(gemini) => gemini.end(ending),
+            Words::Cohere(sent) => sent.end(ending),
+        }
+    }
+
+    /// A whole body in which every choice holds the notice.
+    #[must_use]
+    pub fn whole_body(
+        &self,
+        dialect: Dialect,
+        identity: &Identity,
+        choices: &[u32],
+        notice: &str,
+        usage: Option<&str>,
+    ) -> Bytes {
+        match &self.0 {
+            Words::Ollama(ollama) => ollama.whole_body(identity, notice),
+            Words::Untold
+            | Words::Completions
+            | Words::Responses(_)
+            | Words::Messages(_)
+            | Words::Gemini(_)
+            | Words::Cohere(_) => refusal::whole_body(dialect, identity, choices, notice, usage),
+        }
+    }
+
+    /// The content type of the dialect's streams.
+    #[must_use]
+    pub const fn stream_type(&self, dialect: Dialect) -> &'static str {
+        match &self.0 {
+            Words::Gemini(gemini) => gemini.stream_type(),
+            Words::Untold
+            | Words::Completions
+            | Words::Responses(_)
+            | Words::Messages(_)
+            | Words::Ollama(_)
+            | Words::Cohere(_) => dialect.stream_type(),
         }
     }
 }

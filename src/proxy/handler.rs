@@ -148,6 +148,7 @@ impl Proxy {
         upstream: &mut U,
     ) -> Response<ResponseBody<U::ResponseBody>> {
         let endpoint = Endpoint::of_request(parts.method.as_str(), parts.uri.path())
+            .map(|endpoint| endpoint.asked(parts.uri.query()))
             .filter(|_| exchange.route().mode() != Mode::Off);
         let activity = Arc::new(Activity::new());
         let body = match endpoint {

@@ -18,7 +18,7 @@ use crate::{
     policy::{Action, Mode, OutcomeAction, Verdict},
     record::{AskAgainResult, AskedAgain, ChoiceReport, Cut, Finding, OutcomeAct, UnscannedReason},
     rules::Category,
-    wire::is_event_stream,
+    wire::is_stream,
 };
 
 use super::{
@@ -137,7 +137,7 @@ impl Session {
     pub fn on_response_again(&mut self, head: &ResponseHead) -> bool {
         let Some(again) = &mut self.again else { return false };
         let Phase::Asked(due) = again.phase else { return false };
-        let events = head.content_type.as_deref().is_some_and(is_event_stream);
+        let events = head.content_type.as_deref().is_some_and(is_stream);
         let fits = (200..300).contains(&head.status)
             && !head.undecodable
             && events == (self.delivery == Delivery::Held);

@@ -90,6 +90,12 @@ pub(super) struct Choice {
     lead: Option<usize>,
     /// The text that content goes to as answer.
     answer: Option<usize>,
+    /// The call that content has brought last, and the text that it goes to.
+    call: Option<(u32, usize)>,
+    /// Stretches of content that are no text, and stay where thinking is hidden.
+    markup: Vec<Range<u64>>,
+    /// Whether calls wait for their end.
+    holds_calls: bool,
     /// Where its thinking ends and its answer begins.
     seam: Seam,
     /// A frame that names the choice was written.
@@ -104,6 +110,8 @@ pub(super) struct Choice {
     pub(super) signed: bool,
     /// Something was masked in its thinking, so that it may not be signed any more.
     pub(super) altered_thinking: bool,
+    /// Something was masked, so that token ids of its texts may not be sent any more.
+    pub(super) masked: bool,
     /// Thinking is not delivered, so that content waits until it is known for what it is.
     hides_thinking: bool,
     /// It goes on where the client is inside the thinking of an earlier answer's content.
@@ -255,6 +263,10 @@ impl Found {
     pub(super) fn carries_out(&self, verdict: Verdict) -> bool {
         self.mode == Mode::Enforce && self.verdict == verdict
     }
+
+    fn redacts(&self) -> bool {
+        self.carries_out(Verdict::Redact)
+    }
 }
 
 // === impl Choice ===
@@ -270,6 +282,9 @@ impl Choice {
             texts: SmallVec::new(),
             lead: None,
             answer: None,
+            call: None,
+            markup: Vec::new(),
+            holds_calls: plan.holds_tool_calls(),
             seam: Seam::new(plan),
             named: false,
             finished: false,
@@ -277,6 +292,7 @@ impl Choice {
             encrypted: false,
             signed: false,
             altered_thinking: false,
+            masked: false,
             hides_thinking: plan.hides_thinking(),
             joins: false,
             inside: None,
@@ -449,15 +465,22 @@ impl Choice {
     fn take_content(&mut self, reading: &mut Reading, text: &str) -> Range<u64> {
         self.pause_source(reading, Source::ReasoningContent);
         let span = self.sources.first_mut().map_or(0..0, |source| source.take(text));
-        let Self { tags, sources, texts, lead, answer, seam, .. } = self;
-        let mut texts_of_content = ContentTexts { reading, sources, texts, lead, answer, seam };
+        let (tags, mut texts_of_content) = self.content_texts(reading);
         tags.push(text, &mut |segment| texts_of_content.take(segment));
         span
     }
 
+    /// Its content's splitter, and where the parts go.
+    fn content_texts<'c>(
+        &'c mut self,
+        reading: &'c mut Reading,
+    ) -> (&'c mut ThinkTags, ContentTexts<'c>) {
+        let Self { tags, sources, texts, lead, answer, call, markup, seam, .. } = self;
+        (tags, ContentTexts { reading, sources, texts, lead, answer, call, markup, seam })
+    }
+
     fn on_reasoning_field(&mut self, reading: &mut Reading) {
-        let Self { tags, sources, texts, lead, answer, seam, .. } = self;
-        let mut texts_of_content = ContentTexts { reading, sources, texts, lead, answer, seam };
+        let (tags, mut texts_of_content) = self.content_texts(reading);
         tags.on_reasoning_field(&mut |segment| texts_of_content.take(segment));
     }
 
@@ -595,10 +618,10 @@ impl Choice {
 
     /// Decides all that is open, as if every text ended here.
     pub(super) fn pause_all(&mut self, reading: &mut Reading) {
-        let Self { sources, texts, lead, answer, .. } = self;
+        let Self { sources, texts, lead, answer, call, .. } = self;
         for source in sources {
             source.open = false;
-            let of_content = [*lead, *answer].into_iter().flatten();
+            let of_content = [*lead, *answer, call.map(|(_, at)| at)].into_iter().flatten();
             let own: Vec<usize> = match source.kind {
                 Source::Content => of_content.collect(),
                 _ => source.text.into_iter().collect(),
@@ -612,8 +635,7 @@ impl Choice {
     /// Ends the choice: nothing stays undecided.
     pub(super) fn finish(&mut self, reading: &mut Reading) {
         reading.speak(Voice::Choice(self.position));
-        let Self { tags, sources, texts, lead, answer, seam, .. } = self;
-        let mut texts_of_content = ContentTexts { reading, sources, texts, lead, answer, seam };
+        let (tags, mut texts_of_content) = self.content_texts(reading);
         tags.finish(&mut |segment| texts_of_content.take(segment));
         self.pause_all(reading);
         let across = self.seam.finish(&reading.plan);
@@ -626,12 +648,12 @@ impl Choice {
     pub(super) fn watermark(&self, position: usize) -> u64 {
         let Some(source) = self.sources.get(position) else { return u64::MAX };
         let texts = if source.kind == Source::Content {
-            [self.lead, self.answer]
+            [self.lead, self.answer, self.call.map(|(_, at)| at)]
         } else {
-            [source.text, None]
+            [source.text, None, None]
         };
         let decided = if source.kind == Source::Content {
-            self.undecided_from().unwrap_or(u64::MAX).min(self.tags.watermark())
+            self.undecided_from().unwrap_or(u64::MAX).min(self.tags_watermark())
         } else {
             source.read
         };
@@ -640,6 +662,11 @@ impl Choice {
             let watermark = self.seam.watermark(at, text);
             if watermark >= text.bytes() { least } else { least.min(source.locate(at, watermark)) }
         })
+    }
+
+    /// The content's byte below which nothing is undecided about tags, and no call is open that has to be whole.
+    pub(super) fn tags_watermark(&self) -> u64 {
+        if self.holds_calls { self.tags.watermark() } else { self.tags.settled() }
     }
 
     /// The first byte of content that may turn out to be thinking, where thinking is hidden.
@@ -653,21 +680,27 @@ impl Choice {
     /// The stretches of content that are thinking or tags, as far as that is decided.
     pub(super) fn hidden_content(&self) -> Vec<Range<u64>> {
         let Some(source) = self.sources.first() else { return Vec::new() };
-        // Where some of it was sent, the tags around it stay.
-        let from = source.hidden_from.unwrap_or_default();
+        let (thinking, shown): (Vec<&Run>, Vec<&Run>) =
+            source.runs().iter().partition(|run| self.is_of(run, Channel::Thinking));
+        let stretch = |run: &Run| run.at..run.at + run.length;
+        if let Some(from) = source.hidden_from.filter(|&from| from > 0) {
+            // Where some of it was sent, the tags around it stay.
+            let unsent = thinking.into_iter().map(stretch).filter(|stretch| from < stretch.end);
+            return unsent.map(|stretch| stretch.start.max(from)..stretch.end).collect();
+        }
+        let shown = shown.into_iter().map(stretch);
+        let mut shown: Vec<Range<u64>> = shown.chain(self.markup.iter().cloned()).collect();
+        shown.sort_unstable_by_key(|stretch| stretch.start);
         let mut hidden = Vec::new();
         let mut at = 0;
-        for run in source.runs() {
-            if at < run.at && from == 0 {
-                hidden.push(at..run.at);
+        for stretch in shown {
+            if at < stretch.start {
+                hidden.push(at..stretch.start);
             }
-            at = run.at + run.length;
-            if self.is_of(run, Channel::Thinking) && from < at {
-                hidden.push(run.at.max(from)..at);
-            }
+            at = stretch.end;
         }
-        let decided = self.tags.watermark();
-        if at < decided && from == 0 {
+        let decided = self.tags_watermark();
+        if at < decided {
             hidden.push(at..decided);
         }
         hidden
@@ -732,7 +765,7 @@ impl Choice {
         })
     }
 
-    /// The tag that the client still waits for, where content itself is inside the thinking.
+    /// What the client still waits for before it takes content for the answer, where content itself brings the thinking.
     pub(super) fn tag_to_close(&self) -> Option<&'static str> {
         if self.inside.is_some() {
             return self.inside;
@@ -742,9 +775,8 @@ impl Choice {
             content.released > 0 && !hides_all
         })?;
         // The tag may have been read and not sent.
-        let is_open = self.tags.in_thinking()
-            || self.tags.closed_at().is_some_and(|closed| content.released < closed);
-        is_open.then(|| self.tags.close_tag())
+        let is_unsent = self.tags.closed_at().is_some_and(|closed| content.released < closed);
+        self.tags.to_answer().or_else(|| is_unsent.then(|| self.tags.close_tag()))
     }
 }
 
@@ -758,6 +790,8 @@ struct ContentTexts<'c> {
     texts: &'c mut Texts,
     lead: &'c mut Option<usize>,
     answer: &'c mut Option<usize>,
+    call: &'c mut Option<(u32, usize)>,
+    markup: &'c mut Vec<Range<u64>>,
     seam: &'c mut Seam,
 }
 
@@ -773,7 +807,16 @@ impl ContentTexts<'_> {
                 }
                 cross(self.reading, self.seam, self.sources, self.texts, position, text);
             }
+            Segment::Decided(Part::Call(_)) => {
+                if let (Some((_, at)), Some(source)) = (*self.call, self.sources.first_mut()) {
+                    pause_into(self.reading, source, self.texts, at);
+                }
+            }
             Segment::Decided(part) => self.decide(part),
+            Segment::Markup { at, length } => match self.markup.last_mut() {
+                Some(last) if last.end == at => last.end += length,
+                _ => self.markup.push(at..at + length),
+            },
         }
     }
 
@@ -782,11 +825,26 @@ impl ContentTexts<'_> {
             Part::Undecided => (&mut *self.lead, Label::Undecided),
             Part::Thinking => (&mut *self.lead, Label::Known(Channel::Thinking)),
             Part::Answer => (&mut *self.answer, Label::Known(Channel::Answer)),
+            Part::Call(number) => return self.text_of_call(number),
         };
         *slot.get_or_insert_with(|| {
             self.texts.push(self.reading.text(label, false));
             self.texts.len() - 1
         })
+    }
+
+    /// The text of a call; beyond the limit, calls are one text with the last.
+    fn text_of_call(&mut self, number: u32) -> usize {
+        let limit = self.reading.plan.settings().limits.tool_calls;
+        match *self.call {
+            Some((present, at)) if present == number || number as usize >= limit => at,
+            _ => {
+                self.texts.push(self.reading.text(Label::Known(Channel::ToolCall), false));
+                let at = self.texts.len() - 1;
+                *self.call = Some((number, at));
+                at
+            }
+        }
     }
 
     /// The lead is known for what it is; as answer, the answer goes on in the same text.
@@ -800,7 +858,7 @@ impl ContentTexts<'_> {
         }
         match part {
             Part::Answer => *self.answer = Some(at),
-            Part::Thinking | Part::Undecided => {
+            Part::Thinking | Part::Undecided | Part::Call(_) => {
                 if let Some(source) = self.sources.first_mut() {
                     pause_into(self.reading, source, self.texts, at);
                 }
@@ -820,8 +878,15 @@ fn read_into(
 ) {
     let Some(text) = texts.get_mut(position) else { return };
     source.note(position, text.bytes(), at, more.len() as u64);
+    let sealed = is_call_in_content(source, text);
     let found = reading.push(text, more);
+    reading.blocked |= reading.holding && sealed && found.iter().any(Found::redacts);
     note_redactions(source, position, found);
+}
+
+/// Whether a text is a call's that stands in the content: nobody knows there what may be masked without harm.
+fn is_call_in_content(source: &TextSource, text: &TextStream) -> bool {
+    source.kind == Source::Content && text.read.label == Label::Known(Channel::ToolCall)
 }
 
 /// Reads on over the seam, if `position` is the answer's text.
@@ -873,7 +938,9 @@ fn pause_into(
     position: usize,
 ) {
     let Some(text) = texts.get_mut(position) else { return };
+    let sealed = is_call_in_content(source, text);
     let found = reading.pause(text);
+    reading.blocked |= reading.holding && sealed && found.iter().any(Found::redacts);
     note_redactions(source, position, found);
 }
 

@@ -115,7 +115,7 @@ impl HoldBack {
             for (position, mark) in &mut frame.marks {
                 let Some(choice) = choices.get(*position) else { continue };
                 let in_tag = frame.leaves.iter().any(|leaf| {
-                    leaf.choice == *position && leaf.content_end() > choice.tags.watermark()
+                    leaf.choice == *position && leaf.content_end() > choice.tags_watermark()
                 });
                 if !in_tag && mark.is_none() {
                     *mark = Some(scoring.mark(Voice::Choice(*position)));
@@ -189,8 +189,8 @@ impl HeldFrame {
                 return None;
             }
             let undecided = choice.undecided_from().is_some_and(|from| from < span.end);
-            let in_tag = *source == CONTENT && span.end > choice.tags.watermark();
-            Some(if open {
+            let in_tag = *source == CONTENT && span.end > choice.tags_watermark();
+            Some(if open || (in_tag && choice.tags.is_in_call()) {
                 HoldReason::ToolCall
             } else if *source == CONTENT && undecided {
                 HoldReason::Undecided

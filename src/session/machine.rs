@@ -25,7 +25,7 @@ use crate::{
         ByteCounts, ClassifierFailure, ExchangeReport, HoldReason, Progress, RemoteFailure,
         UnscannedReason,
     },
-    wire::{Frame, Framer, Framing, Payload, is_event_stream, sniff},
+    wire::{Frame, Framer, Framing, Payload, is_stream, sniff},
 };
 
 use super::{
@@ -71,7 +71,7 @@ pub struct Session {
     gathered: Option<(Instant, u64)>,
     pub(super) content_type: Option<String>,
     body: Body,
-    vocabulary: Vocabulary,
+    pub(super) vocabulary: Vocabulary,
     pub(super) dialect: Dialect,
     pub(super) choices: Vec<Choice>,
     envelope: OwnedEnvelope,
@@ -186,11 +186,18 @@ impl Session {
             self.unreadable = true;
         }
         if good && self.plan().enforces_responses() {
-            let events = head.content_type.as_deref().is_some_and(is_event_stream);
-            self.delivery = if events { Delivery::Held } else { Delivery::Whole };
+            let streams =
+                head.content_type.as_deref().is_some_and(is_stream) || self.streams_json();
+            self.delivery = if streams { Delivery::Held } else { Delivery::Whole };
             self.reading.holding = true;
         }
         self.delivery
+    }
+
+    /// Whether the response is a stream that may call itself plain JSON.
+    fn streams_json(&self) -> bool {
+        self.endpoint == Some(Endpoint::GeminiArray)
+            || (self.wants_stream && self.dialect == Dialect::Ollama)
     }
 
     /// Reads a chunk of the (decoded) response body.
@@ -506,6 +513,7 @@ impl Session {
             }
         };
         let head = std::mem::take(head).freeze();
+        self.vocabulary.note_framing(framing);
         let mut framer = Framer::new(framing, self.plan().settings().limits.frame_bytes);
         framer.push(head);
         self.body = Body::Framed(framer);
@@ -779,6 +787,9 @@ impl Session {
             }
         }
         for leaf in &held.leaves {
+            if let Some(choice) = self.choices.get_mut(leaf.choice) {
+                choice.masked |= edited.masked;
+            }
             if let Shows::Source { source, span } = &leaf.shows
                 && let Some(choice) = self.choices.get_mut(leaf.choice)
                 && let Some(source) = choice.sources.get_mut(*source)
@@ -812,7 +823,7 @@ impl Session {
             dialect: self.dialect,
             mask: self.plan().policy().mask,
             hides_thinking: self.hides_thinking(),
-            whole: self.reads_one_body(),
+            whole: self.reads_one_body() || matches!(&self.body, Body::Framed(Framer::Array(_))),
             splice: spliced.map(|again| &again.splice),
         }
     }
@@ -952,7 +963,7 @@ impl Session {
         if indices.is_empty() {
             indices.push(0);
         }
-        refusal::whole_body(
+        self.vocabulary.whole_body(
             self.dialect,
             &self.refusal_identity(),
             &indices,

@@ -116,7 +116,8 @@ pub(super) fn edited(held: &HeldFrame, choices: &[Choice], editing: Editing<'_>)
         hid: false,
         altered_thinking: Vec::new(),
     };
-    if edits.is_empty() && !editing.hides_thinking && editing.splice.is_none() {
+    let may_tell_ids = !held.unread.is_empty() && ids_are_sealed(choices, editing);
+    if edits.is_empty() && !editing.hides_thinking && editing.splice.is_none() && !may_tell_ids {
         return Some(as_it_came);
     }
     let masked = edits.iter().flat_map(|edit| &edit.cuts).any(|cut| cut.leaves != Leaves::Nothing);
@@ -139,6 +140,13 @@ pub(super) fn edited(held: &HeldFrame, choices: &[Choice], editing: Editing<'_>)
         && take_out::tells_nothing(editing.dialect, &data, &named);
     let bytes = (!empty).then(|| held.frame.with_data(data.as_bytes()));
     Some(Edited { bytes, data: Some(data), masked, hid, altered_thinking })
+}
+
+/// Whether token ids may tell what was masked in an earlier frame, or thinking that is hidden.
+fn ids_are_sealed(choices: &[Choice], editing: Editing) -> bool {
+    let sealed =
+        |choice: &Choice| choice.masked || (editing.hides_thinking && choice.has_thinking());
+    choices.iter().any(sealed)
 }
 
 /// The places that change, and what stands there instead.
@@ -184,8 +192,10 @@ fn splices(
     }
     splices.extend(gone.into_iter().map(|place| (place, String::new())));
     splices.extend(editing.splice.iter().flat_map(|own| splice::replacements(payload, own)));
+    let ids_are_sealed = ids_are_sealed(choices, editing);
     for place in &held.unread {
-        if take_out::shows_altered(payload.get(place.clone())?, &altered) {
+        let raw = payload.get(place.clone())?;
+        if take_out::shows_altered(raw, &altered) || (ids_are_sealed && take_out::may_be_ids(raw)) {
             splices.push((place.clone(), "null".to_owned()));
         }
     }

@@ -242,7 +242,7 @@ impl Session {
                 let choice = refusal::ChoiceEnd { index: 0, role: true, close_tag: None, notice };
                 LocalResponse {
                     status: 200,
-                    content_type: dialect.stream_type(),
+                    content_type: self.vocabulary.stream_type(dialect),
                     body: self.stream_end(&[choice], None),
                 }
             }

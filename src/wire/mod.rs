@@ -4,17 +4,20 @@
 //! bytes, put one after another, are the body: what is let through can leave byte for byte as it came.
 //! What a frame means is the business of [`crate::dialect`].
 
-mod sse;
+mod array;
 mod sniff;
-mod whole;
+mod sse;
+mod structure;
+mod values;
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
-pub use sniff::{Framing, NeitherEventsNorJson, is_event_stream, sniff};
+pub use array::ArrayFramer;
+pub use sniff::{Framing, NeitherEventsNorJson, is_stream, sniff};
 pub use sse::SseFramer;
-pub use whole::WholeFramer;
+pub use values::ValuesFramer;
 
 /// One unit of the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +78,11 @@ pub enum Framer {
     /// Server-sent events.
     Sse(SseFramer),
     /// One body, one frame.
-    Whole(WholeFramer),
+    Whole(ValuesFramer),
+    /// One JSON value a line.
+    Lines(ValuesFramer),
+    /// A JSON array, one frame an item.
+    Array(ArrayFramer),
 }
 
 // === impl Framer ===
@@ -86,7 +93,9 @@ impl Framer {
     pub fn new(framing: Framing, max_bytes: usize) -> Self {
         match framing {
             Framing::Sse => Self::Sse(SseFramer::new(max_bytes)),
-            Framing::Whole => Self::Whole(WholeFramer::new(max_bytes)),
+            Framing::Whole => Self::Whole(ValuesFramer::new(max_bytes)),
+            Framing::Lines => Self::Lines(ValuesFramer::of_lines(max_bytes)),
+            Framing::Array => Self::Array(ArrayFramer::new(max_bytes)),
         }
     }
 
@@ -94,7 +103,8 @@ impl Framer {
     pub fn push(&mut self, chunk: Bytes) {
         match self {
             Self::Sse(framer) => framer.push(chunk),
-            Self::Whole(framer) => framer.push(&chunk),
+            Self::Whole(framer) | Self::Lines(framer) => framer.push(&chunk),
+            Self::Array(framer) => framer.push(&chunk),
         }
     }
 
@@ -102,7 +112,8 @@ impl Framer {
     pub fn next_frame(&mut self) -> Option<Frame> {
         match self {
             Self::Sse(framer) => framer.next_frame(),
-            Self::Whole(framer) => framer.next_frame(),
+            Self::Whole(framer) | Self::Lines(framer) => framer.next_frame(),
+            Self::Array(framer) => framer.next_frame(),
         }
     }
 
@@ -110,7 +121,48 @@ impl Framer {
     pub fn finish(&mut self) -> Option<Frame> {
         match self {
             Self::Sse(framer) => framer.finish(),
-            Self::Whole(framer) => framer.finish(),
+            Self::Whole(framer) | Self::Lines(framer) => framer.finish(),
+            Self::Array(framer) => framer.finish(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The frames of a body that is pushed in pieces; `step` takes a piece, or the end.
+    pub(super) fn frames_of(
+        body: &[u8],
+        cuts: &[usize],
+        step: &mut dyn FnMut(Option<Bytes>) -> Vec<Frame>,
+    ) -> Vec<Frame> {
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| (*cut).min(body.len())).collect();
+        cuts.sort_unstable();
+        let mut frames = Vec::new();
+        let mut begin = 0;
+        for end in cuts.into_iter().chain([body.len()]) {
+            frames.extend(step(Some(Bytes::copy_from_slice(&body[begin..end]))));
+            begin = end;
+        }
+        frames.extend(step(None));
+        frames
+    }
+
+    /// The payloads that were read.
+    pub(super) fn data(frames: &[Frame]) -> Vec<String> {
+        let carries = |frame: &&Frame| !matches!(frame.payload, Payload::Empty | Payload::TooLarge);
+        let text = |frame: &Frame| String::from_utf8_lossy(frame.data()).into_owned();
+        frames.iter().filter(carries).map(text).collect()
+    }
+
+    /// How many bytes were not read.
+    pub(super) fn too_large(frames: &[Frame]) -> usize {
+        let unread = frames.iter().filter(|frame| frame.payload == Payload::TooLarge);
+        unread.map(|frame| frame.raw.len()).sum()
+    }
+
+    pub(super) fn raw(frames: &[Frame]) -> Vec<u8> {
+        frames.iter().flat_map(|frame| frame.raw.to_vec()).collect()
     }
 }

@@ -4,10 +4,13 @@ import assert from "node:assert/strict";
 import { after, before } from "node:test";
 
 import { createAnthropic } from "@ai-sdk/anthropic";
+import { createCohere } from "@ai-sdk/cohere";
 import { createDeepSeek } from "@ai-sdk/deepseek";
+import { createGoogleGenerativeAI } from "@ai-sdk/google";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { APICallError, generateText, streamText } from "ai";
+import { createOllama } from "ollama-ai-provider-v2";
 
 import { testClient } from "./contract.mjs";
 import { startRig } from "./rig.mjs";
@@ -66,3 +69,23 @@ const assertRefusal = (error) => {
   assert.deepEqual([error.statusCode, error.data.error.type], [400, "invalid_request_error"]);
 };
 testClient("anthropic", clientWith(anthropic, { ...ofMessages, assertRefusal }), () => rig);
+
+// The servers' own wires.
+const assertStatus = (error) => {
+  assert.ok(APICallError.isInstance(error), String(error));
+  assert.equal(error.statusCode, 400);
+};
+const rootOf = (rig) => rig.baseURL.replace(/\/v1$/, "");
+
+const google = (rig, model) => createGoogleGenerativeAI({ ...settings(rig), baseURL: `${rootOf(rig)}/v1beta` })(model);
+const ofGemini = { styles: ["gemini"], showsThinking: ["gemini"], assertRefusal: assertStatus };
+testClient("google", clientWith(google, ofGemini), () => rig);
+
+const cohere = (rig, model) => createCohere({ ...settings(rig), baseURL: `${rootOf(rig)}/v2` })(model);
+// It does not know the filter's reason of Cohere's first version, and there is none in the second.
+const ofCohere = { styles: ["cohere"], showsThinking: ["cohere"], finishBlocked: "other", assertRefusal: assertStatus };
+testClient("cohere", clientWith(cohere, ofCohere), () => rig);
+
+const ollama = (rig, model) => createOllama({ baseURL: `${rootOf(rig)}/api` })(model);
+const ofOllama = { styles: ["ollama"], showsThinking: ["ollama"], assertRefusal: assertStatus };
+testClient("ollama", clientWith(ollama, ofOllama), () => rig);

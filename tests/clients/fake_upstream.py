@@ -1,7 +1,8 @@
 """A model server that plays the scenarios of `scenarios.py`, with nothing but the standard library.
 
 Started as a program it binds a free loopback port, prints `{"listening": "127.0.0.1:PORT"}`, and serves until its
-standard input is closed, so that it cannot outlive whoever started it. Beside `POST …/chat/completions` and the paths of `native_wires.py` it answers
+standard input is closed, so that it cannot outlive whoever started it. Beside `POST …/chat/completions` and the paths of `native_wires.py` and
+`server_wires.py` it answers
 
 * `GET /control/MODEL`: `{"requests", "finished", "cancelled"}` for one `model` value. It waits until no exchange of that
   model is open any more, so a test asks once and needs no sleep.
@@ -21,6 +22,7 @@ from typing import Iterator
 import scenarios
 from native_wires import WIRES, Wire
 from scenarios import Piece, Story
+from server_wires import wire_and_request
 
 FRAME_SECONDS = 0.008
 """The pause after each frame: long enough that a guard can cut between two of them."""
@@ -58,8 +60,10 @@ class FakeUpstream:
                 await self.answer(reader, writer, WIRES["/responses"], stored)
             elif method == "GET":
                 await self.answer_question(writer, path)
+            elif method == "POST" and (found := wire_and_request(path, asked := json.loads(body))):
+                await self.answer(reader, writer, *found)
             elif method == "POST" and (wire := wire_at(path)):
-                await self.answer(reader, writer, wire, json.loads(body))
+                await self.answer(reader, writer, wire, asked)
             else:
                 await write_json(writer, 404, {"error": {"message": f"no such path: {path}"}})
         writer.close()
@@ -129,7 +133,8 @@ async def stream_story(writer: asyncio.StreamWriter, wire: Wire, request: dict, 
 
     Clients hang up as soon as they have read the last one, so the end of the body goes out with it.
     """
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {wire.content_type}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    writer.write(head.encode())
     _, story = scenarios.told_story(request)
     # The last frame is known only once there is none behind it.
     last = None

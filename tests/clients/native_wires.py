@@ -20,6 +20,7 @@ class Wire:
     frames: Callable[[dict, Iterator[Piece]], Iterator[bytes]]
     end: bytes
     whole: Callable[[dict], dict]
+    content_type: str = "text/event-stream"
 
 
 def event(value: dict) -> bytes:

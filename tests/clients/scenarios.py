@@ -19,8 +19,8 @@ BLOCKED_PROMPT = f"Where does the {FORBIDDEN} live?"
 STYLES = ("deepseek", "vllm", "tags")
 """The styles of chat completions."""
 
-NATIVE_STYLES = ("responses", "messages")
-"""Other vendors' APIs, each at its own path (`native_wires.py`)."""
+NATIVE_STYLES = ("responses", "messages", "ollama", "gemini", "cohere")
+"""Other vendors' APIs, each at its own path (`native_wires.py`, `server_wires.py`)."""
 
 SAFETY_RULES = "Safety rules."
 """How the guard's rules begin, by which the upstream knows a request that it has steered."""

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 import test_anthropic
+import test_cohere
+import test_google_genai
 import test_langchain
+import test_langchain_servers
+import test_ollama
 import test_openai
 import test_openai_responses
 import test_pydantic_ai
@@ -19,8 +23,17 @@ CLIENTS = [
     test_openai_responses.TestStreamHelper,
     test_anthropic.TestBlockingClient,
     test_anthropic.TestStreamHelper,
+    test_cohere.TestBlockingClient,
+    test_google_genai.TestArray,
+    test_google_genai.TestBlockingClient,
+    test_google_genai.TestChat,
+    test_ollama.TestChat,
+    test_ollama.TestGenerate,
     test_langchain.TestChatOpenAIWithResponses,
     test_langchain.TestChatAnthropic,
+    test_langchain_servers.TestChatCohere,
+    test_langchain_servers.TestChatGoogleGenerativeAI,
+    test_langchain_servers.TestChatOllama,
     test_pydantic_ai.TestRunStreamOfResponses,
     test_pydantic_ai.TestRunStreamOfMessages,
 ]

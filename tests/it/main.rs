@@ -31,6 +31,8 @@ mod eval_model;
 mod ext_proc;
 /// Peers that break, stall, lie or vanish.
 mod faults;
+/// Wires that are not completions, through real sockets.
+mod native_wires;
 /// Recorded response bodies, cut everywhere, give the expected texts.
 mod recorded_streams;
 /// Metrics, audit lines, the operator's listener.

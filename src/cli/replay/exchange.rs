@@ -93,7 +93,11 @@ fn read_lines(
 
 /// A body that was recorded without its request and its times.
 fn recorded(name: String, end: &str, body: Vec<u8>) -> Exchange {
-    let content_type = if end == "sse" { "text/event-stream" } else { "application/json" };
+    let content_type = match end {
+        "sse" => "text/event-stream",
+        "ndjson" => "application/x-ndjson",
+        _ => "application/json",
+    };
     Exchange {
         id: name,
         path: "/v1/chat/completions".to_owned(),

@@ -4,6 +4,7 @@ mod asking_again;
 mod consulting;
 mod hiding;
 mod hold_back;
+mod native;
 mod waiting;
 mod outcomes;
 mod redaction;

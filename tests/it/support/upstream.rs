@@ -97,9 +97,14 @@ impl Script {
 
     /// The head of a stream in chunked coding.
     pub(crate) fn stream() -> Self {
-        Self::new().send(
-            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
-        )
+        Self::stream_of("text/event-stream")
+    }
+
+    /// The same with another content type.
+    pub(crate) fn stream_of(content_type: &str) -> Self {
+        Self::new().send(format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n"
+        ))
     }
 
     /// One chunk of chunked coding.
