@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from .model import WEIGHT_FLOOR, GateNet, quantise_embedding
+from .model import (
+    PAIR_CHANNEL,
+    PAIR_HASH,
+    PAIR_OFFSET,
+    TALLY_PRIOR,
+    TALLY_SCALE,
+    TALLY_WEIGHTS,
+    WEIGHT_FLOOR,
+    WORD_CHANNEL,
+    WORD_HASH,
+    WORD_OFFSET,
+    GateNet,
+    quantise_embedding,
+    quantise_tally,
+)
 
 STEPS = 8
 OPSET = 17
@@ -92,7 +107,7 @@ def build(model: GateNet) -> onnx.ModelProto:
     share = graph.add("Mul", graph.add("Gather", eye, "channel", axis=0), weight)
     triangle = graph.constant(np.tril(np.ones((STEPS, STEPS), dtype=np.float32)), "triangle")
     sums_before = graph.add("Unsqueeze", part("state", hidden, hidden + shape.channels * pooled, axis_1, "state_sums"), axis_1)
-    weights_before = graph.add("Unsqueeze", part("state", hidden + shape.channels * pooled, shape.state, axis_1, "state_weights"), axis_1)
+    weights_before = graph.add("Unsqueeze", part("state", hidden + shape.channels * pooled, shape.gated, axis_1, "state_weights"), axis_1)
     shares = [part(share, channel, channel + 1, axis_2, f"share_{channel}") for channel in range(shape.channels)]
     added = graph.add("Concat", *[graph.add("Mul", value, said) for value in shares], axis=2)
     sums = graph.add("Add", graph.add("MatMul", triangle, added), sums_before)
@@ -112,9 +127,15 @@ def build(model: GateNet) -> onnx.ModelProto:
     by_channel = graph.add("Gather", graph.constant(weights["mix_channel.weight"], "mix_channel"), "channel", axis=0)
     relu = graph.add("Relu", graph.add("Add", mixed, by_channel))
     product = graph.add("MatMul", relu, graph.constant(weights["out.weight"].T.astype(np.float32), "out_weight"))
-    graph.add("Add", product, graph.constant(weights["out.bias"], "out_bias"), name="logits")
+    logits = graph.add("Add", product, graph.constant(weights["out.bias"], "out_bias"), name=None if shape.buckets else "logits")
     final = graph.constant(np.array(STEPS - 1, dtype=np.int64), "last_step")
-    graph.add("Concat", h, graph.add("Gather", sums, final, axis=1), graph.add("Gather", total, final, axis=1), name="state_out", axis=1)
+    after = [h, graph.add("Gather", sums, final, axis=1), graph.add("Gather", total, final, axis=1)]
+    if model.tally is not None:
+        linear, counted = tally(graph, model, mask, triangle, part)
+        risk = graph.constant(np.eye(1, shape.heads, dtype=np.float32), "tally_to_risk")
+        graph.add("Add", logits, graph.add("Mul", linear, risk), name="logits")
+        after += [counted[0], *(graph.add("Gather", value, final, axis=1) for value in counted[1:])]
+    graph.add("Concat", *after, name="state_out", axis=1)
 
     def described(name: str, kind: int, size: int) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, kind, ["B", size])
@@ -138,6 +159,46 @@ def build(model: GateNet) -> onnx.ModelProto:
     exported.ir_version = 8
     onnx.checker.check_model(exported, full_check=True)
     return exported
+
+
+def tally(graph: Graph, model: GateNet, mask: str, triangle: str, part: Callable[[str, int, int, str, str], str]) -> tuple[str, list[str]]:
+    """The linear member: what it adds to the logit of risk `[B, 8, 1]`; of its state the last token `[B, 1]`, sums and counts after every step `[B, 8, 2 · channels]`."""
+    assert model.tally is not None
+    shape = model.shape
+
+    def whole(value: Sequence[int] | Sequence[Sequence[int]] | int, name: str) -> str:
+        return graph.constant(np.array(value, dtype=np.int64), name)
+
+    # The token before each; padding trails, so that the last real one stands where the mask falls.
+    last = part("state", shape.gated, shape.gated + 1, "axis_1", "tally_last")
+    known = graph.add("Concat", last, graph.add("Cast", "tokens", to=TensorProto.FLOAT), axis=1)
+    before = graph.add("Cast", part(known, 0, STEPS, "axis_1", "tally_before"), to=TensorProto.INT64)
+    falls = np.eye(STEPS, STEPS + 1, k=1, dtype=np.float32) - np.eye(STEPS, STEPS + 1, dtype=np.float32)
+    chosen = graph.add("Add", graph.add("MatMul", "mask", graph.constant(falls, "tally_falls")), graph.constant(np.eye(1, STEPS + 1, dtype=np.float32), "tally_first"))
+    last_after = graph.add("ReduceSum", graph.add("Mul", known, chosen), "axis_1", keepdims=1)
+
+    # Buckets of every word and of the pair that it ends, [B, 8, 2]. Nothing is negative, so that the plain remainder will do.
+    spelled = graph.add("Unsqueeze", graph.add("Mul", "tokens", whole(WORD_HASH, "tally_word_hash")), "axis_2")
+    paired = graph.add("Mul", graph.add("Unsqueeze", before, "axis_2"), whole([0, PAIR_HASH], "tally_pair_hash"))
+    offsets = [[WORD_OFFSET + number * WORD_CHANNEL, PAIR_OFFSET + number * PAIR_CHANNEL] for number in range(shape.channels)]
+    keys = graph.add("Add", graph.add("Add", spelled, paired), graph.add("Gather", whole(offsets, "tally_offsets"), "channel", axis=0))
+    bucket = graph.add("Mod", keys, whole(shape.buckets, "tally_buckets"), fmod=1)
+    table, scale = quantise_tally(model.tally.weight.weight.detach())
+    found = graph.add("Cast", graph.add("Gather", graph.constant(table.numpy().reshape(-1), "tally"), bucket, axis=0), to=TensorProto.FLOAT)
+    weight = graph.add("Mul", graph.add("ReduceSum", found, "axis_2", keepdims=1), graph.constant(scale.numpy().astype(np.float32), "tally_scale"))
+
+    # Sums and counts of each channel after every step, [B, 8, 2 · channels].
+    here = graph.add("Mul", graph.add("Gather", "channel_is", "channel", axis=0), mask)
+    added = graph.add("Concat", graph.add("Mul", here, weight), here, axis=2)
+    earlier = graph.add("Unsqueeze", part("state", shape.gated + 1, shape.state, "axis_1", "tally_state"), "axis_1")
+    totals = graph.add("Add", graph.add("MatMul", triangle, added), earlier)
+    sums, counts = (part(totals, first, first + shape.channels, "axis_2", name) for name, first in (("tally_sums", 0), ("tally_counts", shape.channels)))
+    mean = graph.add("Div", sums, graph.add("Add", counts, graph.constant(np.array(TALLY_PRIOR, dtype=np.float32), "tally_prior")))
+    weights = np.diag(np.array(TALLY_WEIGHTS, dtype=np.float32))
+    strength = graph.constant(weights * np.float32(TALLY_SCALE), "tally_weights")
+    bias = graph.constant(weights @ model.tally.bias.detach().numpy()[:, None], "tally_bias")
+    weighed = graph.add("ReduceSum", graph.add("Mul", mean, graph.add("Gather", strength, "channel", axis=0)), "axis_2", keepdims=1)
+    return graph.add("Add", weighed, graph.add("Gather", bias, "channel", axis=0)), [last_after, totals]
 
 
 def export(model: GateNet, path: Path) -> None:
