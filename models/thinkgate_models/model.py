@@ -5,7 +5,7 @@ Beside it a linear member counts words and pairs of words of each channel in has
 them is added to the logit of risk. It errs on other texts than the GRU does.
 
 The state of a stream is `[h | sums of prompt, thinking, answer | weights of the three]`, and with the linear member
-`[… | the last token | its sums of the three channels | their tokens]`.
+`[… | its sums of the three channels | their tokens | the last token]`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Tally(nn.Module):
     def forward(self, tokens: Tensor, channel: Tensor, mask: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Logits `[B, T]` at every token, and the state after every token `[B, T, 1 + 2 · channels]`."""
         shape = self.shape
-        last, sums, counts = state.split([1, shape.channels, shape.channels], dim=1)
+        sums, counts, last = state.split([shape.channels, shape.channels, 1], dim=1)
         before = torch.cat([last.long(), tokens[:, :-1]], dim=1)
         word = (tokens * WORD_HASH + channel * WORD_CHANNEL + WORD_OFFSET) % shape.buckets
         pair = (before * PAIR_HASH + tokens * WORD_HASH + channel * PAIR_CHANNEL + PAIR_OFFSET) % shape.buckets
@@ -75,7 +75,7 @@ class Tally(nn.Module):
         counts = counts.unsqueeze(1) + here.cumsum(1)
         mine = nn.functional.one_hot(channel, shape.channels).to(sums.dtype)
         logits = ((TALLY_SCALE * sums / (counts + TALLY_PRIOR) + self.bias) * mine).sum(2)
-        return logits, torch.cat([tokens.unsqueeze(2).to(sums.dtype), sums, counts], dim=2)
+        return logits, torch.cat([sums, counts, tokens.unsqueeze(2).to(sums.dtype)], dim=2)
 
 
 class GateNet(nn.Module):
