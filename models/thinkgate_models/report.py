@@ -465,7 +465,10 @@ both languages). Beside each, what the default finds at that one's own rate of f
 | keywords | English answers | 22.2 % | 5.8 % | 39.6 % |
 | keywords | Chinese answers | 8.4 % | 3.1 % | 19.4 % |
 | keywords | English prompts | 17.2 % | 2.8 % | 49.2 % |
-@LITELLM@
+| LiteLLM | English thinking | 35.4 % | 31.5 % | 100 % |
+| LiteLLM | English answers | 19.0 % | 13.4 % | 52.1 % |
+| LiteLLM | Chinese answers | 0.0 % | 0.0 % | 4.6 % |
+| LiteLLM | English prompts | 14.8 % | 10.0 % | 69.9 % |
 | thinkgate's rules alone | thinking | 24.9 % | see [docs/quality.md](../../docs/quality.md) | – |
 | thinkgate's rules alone | answers | 5.0 % | | – |
 
