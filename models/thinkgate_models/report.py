@@ -488,6 +488,8 @@ MEMBERS = """What made the difference, on dev's thinking and every second of its
 So the linear member speaks on prompts and thinking and is silent on answers, where it ranks Chinese ones better and costs many English ones their place at few false alarms. That it is
 nearly as good as the GRU on thinking says how much of what is learned there are words. The weight (0.5, of 0.1 to 1) and the channels were chosen on dev.
 
+Early: within the first 165 tokens (about 128 words) 46.8 % of dev's unsafe thinking is flagged at the shipped 1 % threshold and 1.0 % of the safe without those 34 labels; at the 0.1 % one 23.1 % and none.
+
 200 traces and 296 windows of dev were also labelled by a reader who did not know the sets' labels; nothing was chosen by these. Version 2, then shipped: AUROC of thinking 0.940 and 0.955 over whole traces
 (found at 5 % false alarms 69.4 % and 77.6 %; at 1 %, which is one of 105 safe texts, 44.7 % and 47.1 %), 0.908 and 0.915 over windows; of answers 0.928 and 0.931 over traces, 0.828 and 0.843 over windows."""
 EARLIER_HEAD = ["dev", "version 1", "version 2", "shipped"]
