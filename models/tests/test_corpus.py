@@ -14,6 +14,7 @@ from thinkgate_models.augment import mask_policy
 from thinkgate_models.batches import targets
 from thinkgate_models.corpus import Corpus
 from thinkgate_models.data import HEADS, Row, Segment, is_held_out, refuses
+from thinkgate_models.report import probe_rows
 from thinkgate_models.train import training_rows
 
 
@@ -42,6 +43,27 @@ def test_twins_share_the_request_and_differ_in_the_label() -> None:
     assert [one.risk for one in thinking] == [1, 0]
     assert [one.safety for one in thinking] == [0, 1]
     assert [one.text for one in unsafe.segments if one.channel == 0] == [one.text for one in declined.segments if one.channel == 0]
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_longer_answers_share_the_request_and_differ_in_the_label(lang: str) -> None:
+    request = {**BAD, "lang": lang, "set": "advbench_behaviors"}
+    corpus = Corpus([row(1, **request)])
+    for seed in range(20):
+        harmful, safe = corpus.listed(row(1, **request), lang, random.Random(seed))
+        assert [example.segments[-1].risk for example in (harmful, safe)] == [1, 0]
+        assert harmful.segments[-1].text != safe.segments[-1].text
+        assert not any("{" in example.segments[-1].text for example in (harmful, safe))
+
+
+def test_a_scene_stands_around_harmful_and_harmless_requests_alike() -> None:
+    corpus = Corpus([row(1, **BAD)])
+    made = [corpus.twins(row(1, **BAD), "en", random.Random(seed), with_answer=True) for seed in range(120)]
+    made += [[corpus.case("How do I bake?", "First the dough.", "en", random.Random(seed)), corpus.benign("How do I bake?", ["Knead the dough."], None, "en", random.Random(seed))] for seed in range(120)]
+    framed = {
+        segment.risk for examples in made for example in examples for segment in example.segments if segment.channel == 0 and ("story" in segment.text or "Imagine" in segment.text)
+    }
+    assert framed == {0, 1}
 
 
 def test_the_same_seed_makes_the_same_text() -> None:
@@ -85,3 +107,10 @@ def test_what_the_second_stage_says_is_mixed_with_the_label() -> None:
     assert target[1] == pytest.approx(0.5)
     assert known.min() > 0
     assert targets(Segment(2, "text", 1))[1][1] == 0
+
+
+def test_pieces_written_by_hand_can_be_read() -> None:
+    for name in ("zh_thinking.txt", "en_benign_thinking.txt"):
+        rows = probe_rows(name)
+        assert len(rows) >= 20
+        assert all(one["prompt"] and len(one["thinking"]) > 50 and one["label_thinking"] in ("safe", "unsafe") for one in rows)

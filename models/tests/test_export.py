@@ -11,13 +11,17 @@ from thinkgate_models import export
 from thinkgate_models.model import GateNet, Shape, shipped
 
 torch.manual_seed(5)
-SHAPE = Shape(vocabulary=300, embedding=12, hidden=20, pooled=8, head=10)
+SHAPE = Shape(vocabulary=300, embedding=12, hidden=20, pooled=8, head=10, buckets=97)
 LENGTH = 24
 
 
 @pytest.fixture(scope="module")
 def model() -> GateNet:
-    return shipped(GateNet(SHAPE))
+    made = GateNet(SHAPE)
+    assert made.tally is not None
+    torch.nn.init.normal_(made.tally.weight.weight)
+    torch.nn.init.normal_(made.tally.bias)
+    return shipped(made)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +60,18 @@ def test_padding_leaves_the_state(session: onnxruntime.InferenceSession) -> None
     _, state = call(session, tokens[:, :8], channel[:, :8], np.ones((2, 8)), np.zeros((2, SHAPE.state)))
     _, same = call(session, tokens[:, 8:16], channel[:, 8:16], np.zeros((2, 8)), state)
     np.testing.assert_array_equal(state, same)
+
+
+def test_without_the_linear_member_the_graph_is_the_gru(model: GateNet) -> None:
+    plain = shipped(GateNet(Shape(vocabulary=300, embedding=12, hidden=20, pooled=8, head=10)))
+    tokens, channel = stream(2)
+    alone = onnxruntime.InferenceSession(export.build(plain).SerializeToString(), providers=["CPUExecutionProvider"])
+    given, state = call(alone, tokens[:, :8], channel[:, :8], np.ones((2, 8)), np.zeros((2, plain.shape.state)))
+    with torch.no_grad():
+        wanted, wanted_state = plain(torch.tensor(tokens[:, :8]), torch.tensor(channel[:, :8]), torch.ones(2, 8))
+    np.testing.assert_allclose(given, wanted.numpy(), atol=1e-4)
+    np.testing.assert_allclose(state, wanted_state.numpy(), atol=1e-4)
+    assert state.shape[1] < model.shape.state
 
 
 def test_any_cutting_gives_the_same_scores(session: onnxruntime.InferenceSession) -> None:

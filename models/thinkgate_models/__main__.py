@@ -1,4 +1,4 @@
-"""`python -m thinkgate_models prepare|teach|label|train|export|second|card|sample`: see models/README.md."""
+"""`python -m thinkgate_models prepare|teach|label|train|count|export|second|card|sample`: see models/README.md."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def main() -> None:
         ("teach", "train the second stage"),
         ("label", "write what the second stage says about text, for `train` to learn from"),
         ("train", "train the default"),
+        ("count", "train the linear member and join it with the default"),
         ("export", "calibrate, choose thresholds, measure, and write the shipped files"),
         ("second", "calibrate, measure and write the second stage"),
         ("card", "write CARD.md and SHA256SUMS beside the shipped files"),
@@ -33,11 +34,15 @@ def main() -> None:
         if name in ("teach", "train"):
             step.add_argument("--epochs", type=int, default=10)
             step.add_argument("--minutes", type=float, default=40.0, help="stop after this time")
+        if name == "count":
+            step.add_argument("--epochs", type=int, default=2)
+        if name == "train":
+            step.add_argument("--start", type=Path, help="weights to go on from")
         if name == "teach":
             step.add_argument("--layers", type=int, default=6, help="of the encoder's six")
         if name == "label":
             step.add_argument("--count", type=int, default=12_000, help="windows")
-        if name in ("teach", "label", "train", "sample"):
+        if name in ("teach", "label", "train", "count", "sample"):
             step.add_argument("--seed", type=int, default=7)
         if name == "sample":
             step.add_argument("--count", type=int, default=100)
@@ -49,7 +54,9 @@ def main() -> None:
     elif given.step == "label":
         teach.label(given.data, given.work, given.seed, given.count)
     elif given.step == "train":
-        train.train(given.data, given.work, given.epochs, given.seed, given.minutes)
+        train.train(given.data, given.work, given.epochs, given.seed, given.minutes, given.start)
+    elif given.step == "count":
+        train.count(given.data, given.work, given.epochs, given.seed)
     elif given.step == "export":
         report.export(given.data, given.work, given.out)
     elif given.step == "second":

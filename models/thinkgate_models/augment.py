@@ -234,10 +234,12 @@ KINDS: dict[str, tuple[Step, ...]] = {
 }
 
 
-def thinking(kind: str, request: Frame, lang: str, rng: random.Random, fillers: Sequence[str], body: Sequence[str], given: str | None = None) -> str:
-    """Thinking of one of the `KINDS` about a request, around a body."""
+def thinking(kind: str, request: Frame, lang: str, rng: random.Random, fillers: Sequence[str], body: Sequence[str], given: str | None = None, scene: bool = False) -> str:
+    """Thinking of one of the `KINDS` about a request, around a body; `scene` where the request stands in one."""
     words = PHRASES[lang]
     parts = opening(words, request, rng, given)
+    if scene:
+        parts += pick(words.SCENE_THOUGHTS, 0, 3, rng)
     for step in KINDS[kind]:
         if not step.parts:
             parts += weave(body, lang, rng, fillers, rng.choice((0.1, 0.3, 0.5)))
@@ -268,7 +270,7 @@ def declined_body(lang: str, rng: random.Random) -> list[str]:
 def careful_body(lang: str, rng: random.Random) -> list[str]:
     """Weighing what is asked, and a part of it declined."""
     words = PHRASES[lang]
-    own = pick(words.CAREFUL, 2, 5, rng) + pick(words.RECOGNISE, 0, 2, rng) + pick(words.REDIRECT, 0, 2, rng)
+    own = pick(words.CAREFUL, 2, 8, rng) + pick(words.RECOGNISE, 0, 2, rng) + pick(words.REDIRECT, 0, 2, rng)
     rng.shuffle(own)
     return own
 
@@ -311,6 +313,18 @@ def short_answer(said: Sequence[str], more: Sequence[str], lang: str, rng: rando
         parts.insert(place, general)
         parts = list(dict.fromkeys(parts))
     return sentences(parts, lang, rng)
+
+
+def listed(lead: str, parts: Sequence[str], end: str, request: Frame, lang: str, rng: random.Random) -> str:
+    """A longer answer: an opening, points in one of the forms that assistants use, an end."""
+    form = rng.choice(("{n}. {part}", "- {part}", "**{head}:** {rest}", "{part}", "Step {n}: {part}" if lang == "en" else "第{n}步：{part}"))
+    lines = []
+    for number, part in enumerate(parts, 1):
+        head, _, rest = part.partition("：" if lang == "zh" else ": ")
+        shown = form if rest or "{head}" not in form else "{part}"
+        lines.append(shown.replace("{n}", str(number)).replace("{head}", head).replace("{rest}", rest).replace("{part}", part))
+    joined = ("" if lang == "zh" else " ").join(lines) if form == "{part}" else "\n".join(lines)
+    return "\n\n".join(request.fill(text) for text in (lead, joined, end) if text)
 
 
 # === Taking shortcuts away ===

@@ -6,7 +6,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from . import augment, pairs_en, pairs_zh, phrases_en
+from . import augment, pairs_en, pairs_zh, phrases_en, replies_en, replies_zh, scenes_en, scenes_zh
 from .augment import PHRASES, Frame
 from .data import Categories, Example, Row, Segment, categories, label, language, refuses
 
@@ -37,7 +37,14 @@ OWN = {
     "domain": {"en": 1500, "zh": 600},
     "pair": {"en": 2000, "zh": 600},
     "reply": {"en": 900, "zh": 0},
+    "case": {"en": 400, "zh": 250},
+    "listed": {"en": 900, "zh": 450},
 }
+# Share of the requests of our own text that stand in a scene.
+SCENE_SHARE = 0.25
+SCENES = {"en": scenes_en, "zh": scenes_zh}
+REPLIES = {"en": replies_en, "zh": replies_zh}
+CASES = {lang: [case for cases in scenes.CASES.values() for case in cases] for lang, scenes in SCENES.items()}
 TOPICS = {"en": pairs_en.TOPICS, "zh": pairs_zh.TOPICS}
 # Share of English pairs whose harmless question is one that only sounds dangerous.
 HARMLESS_SHARE = 0.4
@@ -160,10 +167,15 @@ class Corpus:
             for _ in range(OWN["domain"][lang]):
                 ask, facts = augment.domain_request(lang, rng.choice(domains), rng)
                 examples.append(self.benign(ask, facts, None, lang, rng))
+            for _ in range(OWN["case"][lang]):
+                ask, passage = rng.choice(CASES[lang])
+                examples.append(self.case(ask, passage, lang, rng))
             for _ in range(OWN["pair"][lang]):
                 examples += self.pair(lang, rng)
             for row in rng.choices(self.bad_prompts[lang], k=OWN["reply"][lang]):
                 examples += self.replies(row, lang, rng)
+            for row in rng.choices(self.bad_prompts[lang], k=OWN["listed"][lang]):
+                examples += self.listed(row, lang, rng)
         return examples
 
     def request(self, row: Row, lang: str, rng: random.Random) -> Frame:
@@ -174,13 +186,14 @@ class Corpus:
     def twins(self, row: Row, lang: str, rng: random.Random, *, with_answer: bool) -> list[Example]:
         """Thinking that complies with a harmful request, and thinking in the same style that declines it."""
         request = self.request(row, lang, rng)
-        given = self.openings.get(row["id"])
+        scene = self.scene(lang, rng)
+        given = None if scene else self.openings.get(row["id"])
         harm = categories(row, 1)
         said = augment.aloud(row["answer"], lang, rng) if with_answer else []
-        bad = augment.thinking("unsafe", request, lang, rng, self.fillers, augment.harmful_body(lang, rng, said, sorted(harm or ())), given)
-        good = augment.thinking("declined", request, lang, rng, self.fillers, augment.declined_body(lang, rng), given)
+        bad = augment.thinking("unsafe", request, lang, rng, self.fillers, augment.harmful_body(lang, rng, said, sorted(harm or ())), given, scene is not None)
+        good = augment.thinking("declined", request, lang, rng, self.fillers, augment.declined_body(lang, rng), given, scene is not None)
         asked = prompt_label(row)
-        prompt = self.prompt(row["prompt"], asked, harm if asked else None, lang, rng)
+        prompt = self.prompt(request.fill(scene) if scene else row["prompt"], asked, harm if asked else None, lang, rng)
         unsafe = [*prompt, Segment(THINKING, bad, 1, safety=0, refusal=0, categories=harm)]
         safe = [*prompt, Segment(THINKING, good, 0, safety=1, refusal=0, categories=SAFE)]
         if with_answer and rng.random() < 0.45:
@@ -198,23 +211,37 @@ class Corpus:
 
     def careful(self, row: Row, lang: str, rng: random.Random) -> Example:
         """Thinking on a risky request that finds a harmless way."""
-        body = augment.careful_body(lang, rng)
-        text = augment.thinking("careful", self.request(row, lang, rng), lang, rng, self.fillers, body, self.openings.get(row["id"]))
-        prompt = self.prompt(row["prompt"], 1, categories(row, 1), lang, rng)
+        body, request = augment.careful_body(lang, rng), self.request(row, lang, rng)
+        scene = self.scene(lang, rng) or self.scene(lang, rng)
+        text = augment.thinking("careful", request, lang, rng, self.fillers, body, None if scene else self.openings.get(row["id"]), scene is not None)
+        prompt = self.prompt(request.fill(scene) if scene else row["prompt"], 1, categories(row, 1), lang, rng)
         return Example("own:careful", lang, (*prompt, Segment(THINKING, text, 0, safety=1, refusal=0, categories=SAFE)))
 
     def benign(self, ask: str, body: Sequence[str], answer: str | None, lang: str, rng: random.Random) -> Example:
         """Thinking that carries a harmless request through; of our own requests at times the answer alone."""
-        prompt = self.prompt(ask, 0, SAFE, lang, rng)
-        reply = Segment(ANSWER, answer or augment.sentences(body, lang, rng), 0, refusal=0, categories=SAFE)
+        request, scene = augment.frame(ask, lang, rng), self.scene(lang, rng)
+        prompt = self.prompt(request.fill(scene) if scene else ask, 0, SAFE, lang, rng)
+        reply = Segment(ANSWER, answer or self.reply(body, request, lang, rng), 0, refusal=0, categories=SAFE)
         kind = "own:benign" if answer else "own:domain"
         if not answer and rng.random() < 0.3:
             return Example(kind, lang, (*prompt, reply))
         said = body if answer or rng.random() < 0.4 else augment.reasoned(body, lang, rng)
         said = said or augment.pick(PHRASES[lang].BENIGN_PLAN, 2, 5, rng)
-        thinking = augment.thinking("benign", augment.frame(ask, lang, rng), lang, rng, self.fillers, said)
+        thinking = augment.thinking("benign", request, lang, rng, self.fillers, said, scene=scene is not None)
         segments = [*prompt, Segment(THINKING, thinking, 0, safety=0, refusal=0, categories=SAFE)]
         return Example(kind, lang, (*segments, reply) if rng.random() < 0.2 else tuple(segments))
+
+    def case(self, ask: str, passage: str, lang: str, rng: random.Random) -> Example:
+        """A whole passage of thinking on a harmless question of a sensitive field, as it is or with hesitation between its sentences."""
+        text = passage
+        if rng.random() < 0.5:
+            said = [sentence for sentence, _ in augment.sentences_of(passage, lang)]
+            text = augment.thinking("benign", augment.frame(ask, lang, rng), lang, rng, self.fillers, said)
+        return Example("own:case", lang, (*self.prompt(ask, 0, SAFE, lang, rng), Segment(THINKING, text, 0, safety=0, refusal=0, categories=SAFE)))
+
+    def scene(self, lang: str, rng: random.Random) -> str | None:
+        """At times a scene that a request is wrapped in."""
+        return rng.choice(SCENES[lang].SCENES) if rng.random() < SCENE_SHARE else None
 
     def pair(self, lang: str, rng: random.Random) -> list[Example]:
         """Short answers to one question of ours that do harm and that do not, and an answer to its harmless twin."""
@@ -251,6 +278,28 @@ class Corpus:
         good = augment.sentences(augment.pick(phrases_en.DISCOURAGE, 1, 3, rng), lang, rng)
         refused = Example("own:reply", lang, (*self.prompt(row["prompt"], asked, harm, lang, rng), self.refusal(lang, rng)))
         return [self.answered(row["prompt"], asked, harm, bad, 1, lang, rng), self.answered(row["prompt"], asked, harm, good, 0, lang, rng), refused]
+
+    def listed(self, row: Row, lang: str, rng: random.Random) -> list[Example]:
+        """Longer answers to a harmful request of a row: going along, at times behind a disclaimer, and declining, at times at length."""
+        words, request, harm, asked = REPLIES[lang], self.request(row, lang, rng), categories(row, 1), prompt_label(row)
+        scene = self.scene(lang, rng)
+        ask = request.fill(scene) if scene else row["prompt"]
+        named = [phrase for topic in sorted(harm or ()) for phrase in phrases_en.HARM_ANSWER.get(topic, ())] if lang == "en" else []
+        parts = augment.pick(words.COMPLY_PARTS, 2, 6, rng) + augment.pick(named, 0, 3, rng)
+        rng.shuffle(parts)
+        ready = rng.choice((words.READY_LEADS, words.COMPLY_LEADS, words.LEADS))
+        bad = augment.listed(rng.choice(ready), parts, rng.choice((*words.COMPLY_ENDS, *words.ENDS)), request, lang, rng)
+        declining = rng.choice((words.DECLINE_LEADS, words.DECLINE_LEADS, words.LEADS))
+        good = augment.listed(rng.choice(declining), augment.pick(words.DECLINE_PARTS, 1, 6, rng), rng.choice((*words.DECLINE_ENDS, *words.ENDS)), request, lang, rng)
+        made = [self.answered(ask, asked, harm, bad, 1, lang, rng)]
+        return [*made, self.answered(ask, asked, harm, good, 0, lang, rng)] if asked else made
+
+    def reply(self, body: Sequence[str], request: Frame, lang: str, rng: random.Random) -> str:
+        """An answer to a harmless request, as a sentence or two or in points."""
+        if rng.random() < 0.5:
+            return augment.sentences(body, lang, rng)
+        words = REPLIES[lang]
+        return augment.listed(rng.choice(rng.choice((words.LEADS, words.READY_LEADS))), body, rng.choice(words.ENDS), request, lang, rng)
 
     def answered(self, ask: str, asked: int | None, harm: Categories, answer: str, risk: int, lang: str, rng: random.Random) -> Example:
         """A question and a short answer to it."""

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from .model import WEIGHT_FLOOR, GateNet, quantise_embedding
+from .model import (
+    PAIR_CHANNEL,
+    PAIR_HASH,
+    PAIR_OFFSET,
+    TALLY_PRIOR,
+    TALLY_SCALE,
+    TALLY_WEIGHTS,
+    WEIGHT_FLOOR,
+    WORD_CHANNEL,
+    WORD_HASH,
+    WORD_OFFSET,
+    GateNet,
+    quantise_embedding,
+    quantise_tally,
+)
 
 STEPS = 8
 OPSET = 17
+# Added to the gate of change where the mask is 0.
+SHUT = -1000.0
 
 
 class Graph:
@@ -62,42 +79,50 @@ def build(model: GateNet) -> onnx.ModelProto:
     mark = graph.add("Gather", graph.constant(weights["channel.weight"], "channel_mark"), "channel", axis=0)
     x = graph.add("Add", graph.add("Mul", rows, scales), mark)
 
-    # The GRU, step by step; a masked step keeps h as it is.
+    # The GRU, step by step. Its update gate says what stays; turned round it says what changes, and where the mask is 0 nothing does, to the last bit.
     hidden, pooled = shape.hidden, shape.pooled
-    inward = linear(x, "gru_in", weights["gru.weight_ih_l0"], weights["gru.bias_ih_l0"])
+    both = 2 * hidden
+    into, out_of = weights["gru.weight_ih_l0"], weights["gru.weight_hh_l0"]
+    bias_into, bias_out_of = weights["gru.bias_ih_l0"], weights["gru.bias_hh_l0"]
+    turned = np.concatenate([np.ones(hidden), -np.ones(hidden)]).astype(np.float32)
     mask = graph.add("Unsqueeze", "mask", axis_2)
-    recurrent = graph.constant(weights["gru.weight_hh_l0"].T.astype(np.float32), "gru_hidden_weight")
-    recurrent_bias = graph.constant(weights["gru.bias_hh_l0"], "gru_hidden_bias")
+    shut = graph.constant(np.concatenate([np.zeros(hidden), np.full(hidden, SHUT)]).astype(np.float32), "gru_shut")
+    still = graph.add("Mul", graph.add("Sub", one, mask), shut)
+    gates_in = graph.add("Add", linear(x, "gru_gates", into[:both] * turned[:, None], (bias_into[:both] + bias_out_of[:both]) * turned), still)
+    new_in = linear(x, "gru_new", into[both:], bias_into[both:])
+    gates_from, new_from = (graph.constant(part_of.T.astype(np.float32), name) for part_of, name in ((out_of[:both] * turned[:, None], "gru_hidden_gates"), (out_of[both:], "gru_hidden_new")))
+    new_bias = graph.constant(bias_out_of[both:], "gru_hidden_bias")
     h = part("state", 0, hidden, axis_1, "state_hidden")
     outputs = []
     for step in range(STEPS):
         index = graph.constant(np.array(step, dtype=np.int64), f"step_{step}")
-        given = graph.add("Gather", inward, index, axis=1)
-        kept = graph.add("Add", graph.add("MatMul", h, recurrent), recurrent_bias)
-        gates_in, gates_h = (part(value, 0, 2 * hidden, axis_1, f"{side}_gates_{step}") for side, value in (("in", given), ("h", kept)))
-        new_in, new_h = (part(value, 2 * hidden, 3 * hidden, axis_1, f"{side}_new_{step}") for side, value in (("in", given), ("h", kept)))
-        gates = graph.add("Sigmoid", graph.add("Add", gates_in, gates_h))
-        reset, update = part(gates, 0, hidden, axis_1, f"reset_{step}"), part(gates, hidden, 2 * hidden, axis_1, f"update_{step}")
-        new = graph.add("Tanh", graph.add("Add", new_in, graph.add("Mul", reset, new_h)))
-        change = graph.add("Mul", graph.add("Sub", one, update), graph.add("Sub", new, h))
-        h = graph.add("Add", h, graph.add("Mul", graph.add("Gather", mask, index, axis=1), change))
+        given_gates, given_new = (graph.add("Gather", given, index, axis=1) for given in (gates_in, new_in))
+        gates = graph.add("Sigmoid", graph.add("Add", given_gates, graph.add("MatMul", h, gates_from)))
+        reset, change = part(gates, 0, hidden, axis_1, f"reset_{step}"), part(gates, hidden, both, axis_1, f"change_{step}")
+        reminded = graph.add("Mul", reset, graph.add("Add", graph.add("MatMul", h, new_from), new_bias))
+        new = graph.add("Tanh", graph.add("Add", given_new, reminded))
+        h = graph.add("Add", h, graph.add("Mul", change, graph.add("Sub", new, h)))
         outputs.append(graph.add("Unsqueeze", h, axis_1))
     hs = graph.add("Concat", *outputs, axis=1)
 
-    # Gated means of each channel; a lower triangle sums the steps.
+    # What is summed over the steps: what each channel said and how much it weighs, and the linear member's numbers; a lower triangle does it.
     seen = graph.add("Concat", x, hs, axis=2)
     said = graph.add("Tanh", linear(seen, "pool", weights["pool.weight"], weights["pool.bias"]))
     weight = graph.add("Mul", graph.add("Sigmoid", linear(seen, "gate", weights["gate.weight"], weights["gate.bias"])), mask)
     eye = graph.constant(np.eye(shape.channels, dtype=np.float32), "channel_is")
-    share = graph.add("Mul", graph.add("Gather", eye, "channel", axis=0), weight)
+    mine = graph.add("Gather", eye, "channel", axis=0)
+    share = graph.add("Mul", mine, weight)
     triangle = graph.constant(np.tril(np.ones((STEPS, STEPS), dtype=np.float32)), "triangle")
-    sums_before = graph.add("Unsqueeze", part("state", hidden, hidden + shape.channels * pooled, axis_1, "state_sums"), axis_1)
-    weights_before = graph.add("Unsqueeze", part("state", hidden + shape.channels * pooled, shape.state, axis_1, "state_weights"), axis_1)
     shares = [part(share, channel, channel + 1, axis_2, f"share_{channel}") for channel in range(shape.channels)]
-    added = graph.add("Concat", *[graph.add("Mul", value, said) for value in shares], axis=2)
-    sums = graph.add("Add", graph.add("MatMul", triangle, added), sums_before)
-    total = graph.add("Add", graph.add("MatMul", triangle, share), weights_before)
-    divisor = graph.add("Add", total, floor)
+    added = [*(graph.add("Mul", value, said) for value in shares), share]
+    if model.tally is not None:
+        counted, last = counts(graph, model, graph.add("Mul", mine, mask), part)
+        added += counted
+    summed = shape.state - (model.tally is not None)
+    before = graph.add("Unsqueeze", part("state", hidden, summed, axis_1, "state_sums"), axis_1)
+    sums = graph.add("Add", graph.add("MatMul", triangle, graph.add("Concat", *added, axis=2)), before)
+    weighed = shape.channels * pooled
+    divisor = graph.add("Add", part(sums, weighed, weighed + shape.channels, axis_2, "sum_weights"), floor)
     means = [
         graph.add(
             "Div",
@@ -112,9 +137,14 @@ def build(model: GateNet) -> onnx.ModelProto:
     by_channel = graph.add("Gather", graph.constant(weights["mix_channel.weight"], "mix_channel"), "channel", axis=0)
     relu = graph.add("Relu", graph.add("Add", mixed, by_channel))
     product = graph.add("MatMul", relu, graph.constant(weights["out.weight"].T.astype(np.float32), "out_weight"))
-    graph.add("Add", product, graph.constant(weights["out.bias"], "out_bias"), name="logits")
+    logits = graph.add("Add", product, graph.constant(weights["out.bias"], "out_bias"), name=None if model.tally is not None else "logits")
     final = graph.constant(np.array(STEPS - 1, dtype=np.int64), "last_step")
-    graph.add("Concat", h, graph.add("Gather", sums, final, axis=1), graph.add("Gather", total, final, axis=1), name="state_out", axis=1)
+    after = [h, graph.add("Gather", sums, final, axis=1)]
+    if model.tally is not None:
+        first = weighed + shape.channels
+        graph.add("Add", logits, linear_risk(graph, model, *(part(sums, start, start + shape.channels, axis_2, f"tally_{start}") for start in (first, first + shape.channels))), name="logits")
+        after.append(last)
+    graph.add("Concat", *after, name="state_out", axis=1)
 
     def described(name: str, kind: int, size: int) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, kind, ["B", size])
@@ -138,6 +168,46 @@ def build(model: GateNet) -> onnx.ModelProto:
     exported.ir_version = 8
     onnx.checker.check_model(exported, full_check=True)
     return exported
+
+
+def counts(graph: Graph, model: GateNet, here: str, part: Callable[[str, int, int, str, str], str]) -> tuple[list[str], str]:
+    """What the linear member sums, `[B, 8, channels]` each: weights of words and pairs, and tokens; and the last token, `[B, 1]`."""
+    assert model.tally is not None
+    shape = model.shape
+
+    def whole(value: Sequence[int] | Sequence[Sequence[int]] | int, name: str) -> str:
+        return graph.constant(np.array(value, dtype=np.int64), name)
+
+    # The token before each; padding trails, so that the last real one stands where the mask falls.
+    carried = part("state", shape.state - 1, shape.state, "axis_1", "tally_last")
+    known = graph.add("Concat", carried, graph.add("Cast", "tokens", to=TensorProto.FLOAT), axis=1)
+    before = graph.add("Cast", part(known, 0, STEPS, "axis_1", "tally_before"), to=TensorProto.INT64)
+    falls = np.eye(STEPS, STEPS + 1, k=1, dtype=np.float32) - np.eye(STEPS, STEPS + 1, dtype=np.float32)
+    chosen = graph.add("Add", graph.add("MatMul", "mask", graph.constant(falls, "tally_falls")), graph.constant(np.eye(1, STEPS + 1, dtype=np.float32), "tally_first"))
+    last = graph.add("ReduceSum", graph.add("Mul", known, chosen), "axis_1", keepdims=1)
+
+    # Buckets of every word and of the pair that it ends, [B, 8, 2]. Nothing is negative, so that the plain remainder will do.
+    spelled = graph.add("Unsqueeze", graph.add("Mul", "tokens", whole(WORD_HASH, "tally_word_hash")), "axis_2")
+    paired = graph.add("Mul", graph.add("Unsqueeze", before, "axis_2"), whole([0, PAIR_HASH], "tally_pair_hash"))
+    offsets = [[WORD_OFFSET + number * WORD_CHANNEL, PAIR_OFFSET + number * PAIR_CHANNEL] for number in range(shape.channels)]
+    keys = graph.add("Add", graph.add("Add", spelled, paired), graph.add("Gather", whole(offsets, "tally_offsets"), "channel", axis=0))
+    bucket = graph.add("Mod", keys, whole(shape.buckets, "tally_buckets"), fmod=1)
+    table, scale = quantise_tally(model.tally.weight.weight.detach())
+    found = graph.add("Cast", graph.add("Gather", graph.constant(table.numpy().reshape(-1), "tally"), bucket, axis=0), to=TensorProto.FLOAT)
+    weight = graph.add("Mul", graph.add("ReduceSum", found, "axis_2", keepdims=1), graph.constant(scale.numpy().astype(np.float32), "tally_scale"))
+    return [graph.add("Mul", here, weight), here], last
+
+
+def linear_risk(graph: Graph, model: GateNet, sums: str, tokens: str) -> str:
+    """What the linear member adds to the logits, `[B, 8, heads]`: zeros but for risk."""
+    assert model.tally is not None
+    mean = graph.add("Div", sums, graph.add("Add", tokens, graph.constant(np.array(TALLY_PRIOR, dtype=np.float32), "tally_prior")))
+    channels = np.array(TALLY_WEIGHTS, dtype=np.float32)
+    strength = graph.constant(np.diag(channels * np.float32(TALLY_SCALE)), "tally_weights")
+    weighed = graph.add("ReduceSum", graph.add("Mul", mean, graph.add("Gather", strength, "channel", axis=0)), "axis_2", keepdims=1)
+    bias = graph.constant((channels * model.tally.bias.detach().numpy())[:, None], "tally_bias")
+    risk = graph.constant(np.eye(1, model.shape.heads, dtype=np.float32), "tally_to_risk")
+    return graph.add("Mul", graph.add("Add", weighed, graph.add("Gather", bias, "channel", axis=0)), risk)
 
 
 def export(model: GateNet, path: Path) -> None:

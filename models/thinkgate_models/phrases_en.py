@@ -3,6 +3,8 @@
 `{task}` is the request as an infinitive ("write a poem"), `{ask}` the request as it was put, `{topic}` a few of its words.
 """
 
+from . import scenes_en
+
 OPENINGS = [
     "Okay, so I need to figure out how to {task}.",
     "Okay, so the user wants to know how to {task}.",
@@ -683,3 +685,11 @@ BENIGN_DOMAINS = {
          "The formula multiplies by one plus the rate each year.", "Boil the water, then add salt.", "Book early and travel outside the season.", "The error comes from a missing await."],
     ),
 }
+
+SCENE_THOUGHTS = scenes_en.SCENE_THOUGHTS
+OPENINGS += scenes_en.OPENINGS
+OVERRIDE += scenes_en.OVERRIDE
+COMPLY += scenes_en.COMPLY
+RECOGNISE += scenes_en.RECOGNISE
+DECLINE += scenes_en.DECLINE
+CAREFUL += scenes_en.CAREFUL

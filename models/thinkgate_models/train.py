@@ -8,6 +8,7 @@ import pickle
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,17 @@ from . import batches as batching
 from .corpus import Corpus
 from .data import HEADS, Row, is_held_out, permissive_rows
 from .embeddings import first_embedding
-from .model import GateNet, Shape, save
+from .model import GateNet, Shape, Tally, load, save
 from .text import load_tokenizer, normalise, train_tokenizer
 
 VOCABULARY = 16_000
 # The heads learn at every fourth position, which ones changes from batch to batch.
 STRIDE = 4
+# Buckets of the linear member (a prime number), and its highest learning rate.
+BUCKETS = 131_071
+TALLY_PEAK = 0.02
+# The highest learning rate.
+PEAK = 2.5e-3
 BATCH_TOKENS = 14_000
 # Windows with the second stage's word that an epoch reads.
 LESSONS = 5_000
@@ -64,8 +70,8 @@ def loss_of(logits: Tensor, target: Tensor, weight: Tensor, smoothing: float = 0
     return (losses * weight * HEAD_WEIGHTS).sum() / weight[..., 0].sum().clamp(min=1.0)
 
 
-def train(data: Path, out: Path, epochs: int, seed: int, minutes: float) -> GateNet:
-    """Train for `epochs`, or until `minutes` are over; the learning rate follows whichever comes first."""
+def train(data: Path, out: Path, epochs: int, seed: int, minutes: float, start: Path | None = None) -> GateNet:
+    """Train for `epochs`, or until `minutes` are over; the learning rate follows whichever comes first. `start` are weights to go on from, at half the rate."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     taught = pickle.loads((out / "lessons.pkl").read_bytes()) if (out / "lessons.pkl").exists() else []
@@ -73,11 +79,13 @@ def train(data: Path, out: Path, epochs: int, seed: int, minutes: float) -> Gate
     tokenizer = load_tokenizer(out / "tokenizer.json")
     model = GateNet(Shape(vocabulary=tokenizer.get_vocab_size()), dropout=0.15)
     given = out / "embedding.npy"
-    if given.exists():
+    if start is not None:
+        model.load_state_dict(load(start).state_dict())
+    elif given.exists():
         model.embedding.weight.data = torch.from_numpy(np.load(given))
     embedding = [parameter for name, parameter in model.named_parameters() if name == "embedding.weight"]
     others = [parameter for name, parameter in model.named_parameters() if name != "embedding.weight"]
-    peak = 2.5e-3
+    peak = PEAK if start is None else PEAK / 2
     optimiser = torch.optim.AdamW([{"params": embedding, "lr": peak, "weight_decay": 0.0}, {"params": others, "lr": peak, "weight_decay": 0.02}])
     started, log = time.monotonic(), []
     for epoch in range(epochs):
@@ -108,5 +116,40 @@ def train(data: Path, out: Path, epochs: int, seed: int, minutes: float) -> Gate
         save(model, out / "model.pt")
         if progress >= 1.0:
             break
-    (out / "training.json").write_text(json.dumps({"seed": seed, "lessons": len(taught), "log": log}, indent=1) + "\n")
+    (out / "training.json").write_text(json.dumps({"seed": seed, "lessons": len(taught), "went_on": start is not None, "log": log}, indent=1) + "\n")
     return model.eval()
+
+
+# === The linear member ===
+
+
+def count(data: Path, work: Path, epochs: int, seed: int) -> GateNet:
+    """Train the linear member on the text of so many epochs, apart from the GRU, and join the two."""
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    gru = load(work / "model.pt")
+    shape = replace(gru.shape, buckets=BUCKETS)
+    corpus, tokenizer, member = Corpus(training_rows(data)), load_tokenizer(work / "tokenizer.json"), Tally(shape)
+    optimiser = torch.optim.Adam(member.parameters(), lr=TALLY_PEAK)
+    losses = []
+    for epoch in range(epochs):
+        rng = random.Random(seed * 1000 + 300 + epoch)
+        rows = batching.encode(corpus.epoch(seed * 1000 + 300 + epoch), tokenizer, rng)
+        done = list(batching.batches(rows, BATCH_TOKENS, rng))
+        for number, batch in enumerate(done):
+            for group in optimiser.param_groups:
+                group["lr"] = TALLY_PEAK * (0.02 + 0.98 * (1 - (epoch + number / len(done)) / epochs))
+            logits, _ = member(batch.tokens, batch.channel, batch.mask, torch.zeros(len(batch.tokens), shape.state - shape.gated))
+            target, weight = batch.target[..., 0] * 0.96 + 0.02, batch.weight[..., 0]
+            loss = (nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none") * weight).sum() / weight.sum().clamp(min=1.0)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+        print(json.dumps({"epoch": epoch, "loss": round(float(np.mean(losses[-len(done) :])), 4)}), flush=True)
+    joined = GateNet(shape)
+    joined.load_state_dict({**gru.state_dict(), **{f"tally.{name}": value for name, value in member.state_dict().items()}})
+    save(joined, work / "model.pt")
+    told = json.loads((work / "training.json").read_text())
+    (work / "training.json").write_text(json.dumps({**told, "tally": {"seed": seed, "epochs": epochs, "buckets": BUCKETS, "loss": round(float(np.mean(losses[-50:])), 4)}}, indent=1) + "\n")
+    return joined.eval()
