@@ -86,13 +86,13 @@ def process(*command: str | Path) -> Iterator[dict]:
 
 
 @contextlib.contextmanager
-def running_rig(*more: str | Path) -> Iterator[Rig]:
-    """`more` are further options of thinkgate's."""
+def running_rig(config: Path = HERE / "thinkgate.yaml") -> Iterator[Rig]:
+    """`config` is thinkgate's."""
     binary = os.environ["THINKGATE_BIN"]
     anywhere = "127.0.0.1:0"
     with process(sys.executable, HERE / "fake_upstream.py") as upstream:
         url = f"http://{upstream['listening']}"
         options = ["--listen", anywhere, "--admin-listen", anywhere, "--mode", "enforce"]
-        rules = ["--config", HERE / "thinkgate.yaml", "--rules", HERE / "pack.yaml", "--no-classifier"]
-        with process(binary, "serve", "--upstream", url, *options, *rules, *more) as guard:
+        rules = ["--config", config, "--rules", HERE / "pack.yaml", "--no-classifier"]
+        with process(binary, "serve", "--upstream", url, *options, *rules) as guard:
             yield Rig(upstream["listening"], guard["listening"], guard["admin"])

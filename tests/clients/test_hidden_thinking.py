@@ -41,7 +41,7 @@ CLIENTS = [
 
 @pytest.fixture(scope="module")
 def hiding():
-    with running_rig("--config", HERE / "hiding.yaml") as rig:
+    with running_rig(HERE / "hiding.yaml") as rig:
         yield rig
 
 

@@ -15,7 +15,7 @@ from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from contract import CANCELLED, ChatContract, Seen
-from scenarios import HARMLESS_PROMPT, NATIVE_STYLES, NOTICE, STYLES, TOOL_NAME
+from scenarios import HARMLESS_PROMPT, NOTICE, STYLES, TOOL_NAME
 
 
 def agent(rig, model):
@@ -106,7 +106,7 @@ class TestRunWithEventHandlerOfMessages(MessagesContract, TestRunWithEventHandle
     pass
 
 
-@pytest.mark.parametrize("style", STYLES + NATIVE_STYLES)
+@pytest.mark.parametrize("style", (*STYLES, "responses", "messages"))
 def test_an_agent_neither_runs_a_blocked_call_nor_asks_again(rig, style):
     model, runs = rig.model(style, "blocked-call"), []
     guarded = agent(rig, model)
