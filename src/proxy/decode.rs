@@ -91,6 +91,14 @@ impl Encoding {
         layers.reverse();
         if layers.is_empty() { Self::Identity } else { Self::Known(Decoder { layers, cap }) }
     }
+
+    /// What undoes it, where something has to be undone and can be.
+    pub(super) fn into_decoder(self) -> Option<Decoder> {
+        match self {
+            Self::Known(decoder) => Some(decoder),
+            Self::Identity | Self::Unknown => None,
+        }
+    }
 }
 
 // === impl Decoder ===

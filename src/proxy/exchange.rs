@@ -204,12 +204,12 @@ impl Exchange {
         }
     }
 
-    /// Lets the session read the response's head; none where there is no session.
-    pub(super) fn read_head(&mut self, head: &ResponseHead) -> Option<Delivery> {
+    /// Lets the session read the response's head. Without one, the body goes on as it comes.
+    pub(super) fn read_head(&mut self, head: &ResponseHead) -> Delivery {
         if let Some(recording) = &mut self.recording {
             recording.head(head);
         }
-        self.session.as_mut().map(|session| session.on_response(head))
+        self.session.as_mut().map_or(Delivery::AsRead, |session| session.on_response(head))
     }
 
     /// Takes note that nothing more of the response will be known.

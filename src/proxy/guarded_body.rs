@@ -325,9 +325,14 @@ impl<B: WireBody> GuardedBody<B> {
         self.decoder = None;
         self.exchange.begin_again();
         self.asked = self.asking_again.as_ref().map(|asking| asking.ask(body));
-        if self.asked.is_none()
-            && let Some(session) = self.exchange.session()
-        {
+        if self.asked.is_none() {
+            self.give_up_asking();
+        }
+    }
+
+    /// Tells the session that there is no other answer.
+    fn give_up_asking(&mut self) {
+        if let Some(session) = self.exchange.session() {
             session.on_no_response_again();
         }
     }
@@ -350,20 +355,14 @@ impl<B: WireBody> GuardedBody<B> {
             Ok(response) => response,
             Err(failure) => {
                 self.exchange.note_failure(failure);
-                if let Some(session) = self.exchange.session() {
-                    session.on_no_response_again();
-                }
-                return;
+                return self.give_up_asking();
             }
         };
         let (parts, body) = response.into_parts();
         let encoding = Encoding::of(&parts.headers, cap);
         let head = response_head(&parts, &encoding);
         if self.exchange.session().is_some_and(|session| session.on_response_again(&head)) {
-            self.decoder = match encoding {
-                Encoding::Known(decoder) => Some(decoder),
-                Encoding::Identity | Encoding::Unknown => None,
-            };
+            self.decoder = encoding.into_decoder();
             self.last_read = now;
             self.idle.set(now + self.idle_limit);
             self.upstream = Some(body);

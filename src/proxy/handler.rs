@@ -241,16 +241,14 @@ impl Proxy {
         let (mut parts, body) = response.into_parts();
         parts.version = Version::HTTP_11;
         exchange.set_status(parts.status.as_u16());
-        let cap = self.limits.frame_bytes;
-        let encoding = Encoding::of(&parts.headers, cap);
-        let Some(delivery) = exchange.read_head(&response_head(&parts, &encoding)) else {
+        if exchange.session().is_none() {
             let body = GuardedBody::new(body, exchange, Way::Unread, None);
             return Response::from_parts(parts, ResponseBody::Upstream(Box::new(body)));
-        };
-        let decoder = match encoding {
-            Encoding::Known(decoder) => Some(decoder),
-            Encoding::Identity | Encoding::Unknown => None,
-        };
+        }
+        let cap = self.limits.frame_bytes;
+        let encoding = Encoding::of(&parts.headers, cap);
+        let delivery = exchange.read_head(&response_head(&parts, &encoding));
+        let decoder = encoding.into_decoder();
         match delivery {
             Delivery::AsRead => {
                 let body = GuardedBody::new(body, exchange, Way::AsRead, decoder);
