@@ -13,7 +13,7 @@
 
 use super::harmony::{self, Harmony};
 
-/// Tags that open the thinking. Sources: `wire.md`'s table and the close tags met beside it.
+/// Tags that open the thinking. As recorded streams have them, and the close tags met beside them.
 const OPEN: [&str; 6] =
     ["<think>", "<thought>", "<think:opensource>", "<mm:think>", "<ifm|think>", "◁think▷"];
 

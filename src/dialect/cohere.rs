@@ -1,6 +1,6 @@
 //! Cohere's own wire, `/v2/chat`: typed events, or one whole body.
 //!
-//! Sources: `wire.md`'s table; <https://docs.cohere.com/v2/docs/streaming>. There is one choice. A tool plan is thinking.
+//! Source: <https://docs.cohere.com/v2/docs/streaming>. There is one choice. A tool plan is thinking.
 //! The event's type stands in its data, so that its `event:` line does not matter.
 
 use bytes::Bytes;
@@ -326,7 +326,7 @@ pub(super) fn error_body(message: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::refusal::ChoiceEnd;
+    use crate::dialect::refusal::events_at_end;
 
     fn pieces(payload: &str) -> Vec<(Source, String)> {
         let chunk = read(payload);
@@ -413,15 +413,11 @@ mod tests {
         for event in sent {
             state.note(&event.to_string());
         }
-        let identity = Identity { id: "\"x\"".into(), created: "7".into(), model: "\"m\"".into() };
-        let notice = notice.map(str::to_owned);
-        let choices = [ChoiceEnd { index: 0, role: true, close_tag: None, notice }];
-        let ending = Ending { identity: &identity, choices: &choices, usage: None };
-        let events = String::from_utf8(state.end(&ending).to_vec()).unwrap();
-        let events = events.strip_suffix("data: [DONE]\n\n").unwrap();
-        let data =
-            |event: &str| serde_json::from_str(event.split_once("data: ").unwrap().1).unwrap();
-        events.split_terminator("\n\n").map(data).collect()
+        events_at_end("x", notice, |ending| {
+            let end = state.end(ending);
+            let events = end.strip_suffix(b"data: [DONE]\n\n").unwrap();
+            end.slice_ref(events)
+        })
     }
 
     fn kinds(events: &[Value]) -> Vec<(&str, Option<u64>)> {

@@ -1,6 +1,6 @@
 //! Gemini's own wire: `:generateContent` and `:streamGenerateContent`, as events, as an array that grows, or whole.
 //!
-//! Sources: `wire.md`'s table; <https://ai.google.dev/api/generate-content>. A chunk is a whole response that holds
+//! Source: <https://ai.google.dev/api/generate-content>. A chunk is a whole response that holds
 //! what is new. Field names come in two spellings, `thoughtSignature` and `thought_signature`, and mean the same.
 
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! Ollama's own wire: `/api/chat` and `/api/generate`, a JSON object a line or one whole body.
 //!
-//! Sources: `wire.md`'s table; <https://docs.ollama.com/api>. There is one choice. Tool calls come whole, their
+//! Source: <https://docs.ollama.com/api>. There is one choice. Tool calls come whole, their
 //! arguments as objects. `context` holds the token ids of the conversation: nobody reads them, so they are counted.
 
 use bytes::Bytes;

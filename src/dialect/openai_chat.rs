@@ -2,7 +2,7 @@
 //!
 //! One pass over the frame's JSON: objects on the way to the text are walked as they stream by, leaves are
 //! borrowed. Plain JSON is walked by a `Cursor`, which is several times less work, anything else by `serde_json`.
-//! Field names are those of `wire.md`'s table: `DeepSeek`, vLLM, `SGLang`, llama.cpp, Ollama `/v1`, `OpenRouter`,
+//! Field names are those of `DeepSeek`, vLLM, `SGLang`, llama.cpp, Ollama `/v1`, `OpenRouter`,
 //! Snowflake, Groq, Mistral, `DashScope`, Azure, Gemini, `LiteLLM`, Perplexity, Together.
 
 use std::{fmt, ops::Range};

@@ -2,7 +2,7 @@
 //! Here are chat and text completions; other dialects have theirs beside their readers.
 //!
 //! Finish reason `content_filter` is the one ending that no measured client library takes for an error and that
-//! all report as a filter stop (`wire.md`, section 2). There is never an `error` key in a chunk.
+//! all report as a filter stop (`docs/dialects.md` names those tried). There is never an `error` key in a chunk.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -246,6 +246,27 @@ impl Identity {
             None => serde_json::from_str(&self.created).unwrap_or_default(),
         }
     }
+}
+
+/// The data of the events with which `end` ends a stream of one choice; their names are their types.
+#[cfg(test)]
+pub(super) fn events_at_end(
+    id: &str,
+    notice: Option<&str>,
+    end: impl FnOnce(&Ending<'_>) -> Bytes,
+) -> Vec<Value> {
+    let quoted = |text: &str| Value::from(text).to_string();
+    let identity = Identity { id: quoted(id), created: "7".into(), model: quoted("m") };
+    let notice = notice.map(str::to_owned);
+    let choices = [ChoiceEnd { index: 0, role: true, close_tag: None, notice }];
+    let events = end(&Ending { identity: &identity, choices: &choices, usage: None });
+    let read = |event: &str| {
+        let (name, data) = event.split_once('\n').unwrap();
+        let data: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+        assert_eq!(name, format!("event: {}", data["type"].as_str().unwrap()));
+        data
+    };
+    str::from_utf8(&events).unwrap().split_terminator("\n\n").map(read).collect()
 }
 
 #[cfg(test)]

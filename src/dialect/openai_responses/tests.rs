@@ -1,10 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::dialect::{
-    chunk::Origin,
-    refusal::{ChoiceEnd, Ending, Identity},
-};
+use crate::dialect::{chunk::Origin, refusal::events_at_end};
 
 fn texts(responses: &mut Responses, payload: &str) -> Vec<(Source, String)> {
     let chunk = responses.read(payload);
@@ -153,18 +150,7 @@ fn end_of(sent: &[Value], notice: Option<&str>) -> Vec<Value> {
     for event in sent {
         state.note(&event.to_string());
     }
-    let identity = Identity { id: "\"resp_x\"".into(), created: "7".into(), model: "\"m\"".into() };
-    let notice = notice.map(str::to_owned);
-    let choices = [ChoiceEnd { index: 0, role: true, close_tag: None, notice }];
-    let ending = Ending { identity: &identity, choices: &choices, usage: None };
-    let events = String::from_utf8(state.end(&ending).to_vec()).unwrap();
-    let read = |event: &str| {
-        let (name, data) = event.split_once('\n').unwrap();
-        let data: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
-        assert_eq!(name, format!("event: {}", data["type"].as_str().unwrap()));
-        data
-    };
-    events.trim_end().split("\n\n").map(read).collect()
+    events_at_end("resp_x", notice, |ending| state.end(ending))
 }
 
 fn types(events: &[Value]) -> Vec<&str> {
