@@ -25,7 +25,7 @@ use std::{
 
 use bytes::Bytes;
 use clap::Parser;
-use material::events::Script;
+use material::{events::Script, wires::Wire};
 use thinkgate::{
     dialect::{Endpoint, openai_chat},
     policy::Policy,
@@ -137,7 +137,8 @@ impl Material {
         let rules = Arc::new(RuleSet::compile(vec![pack]).unwrap());
         let plan = Plan::new(Arc::clone(&rules), Policy::default(), Settings::default());
         let script = Script::new();
-        let events = (0..STREAM).map(|at| Bytes::copy_from_slice(script.event(0, at, STREAM)));
+        let stream = script.stream(Wire::Chat, 0, STREAM);
+        let events = (0..STREAM).map(|at| Bytes::from(stream.event(at, 1_763_747_000_000_000_000)));
         let texts = material::text::pieces();
         Self { events: events.collect(), texts, rules, plan: Arc::new(plan) }
     }

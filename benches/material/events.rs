@@ -1,58 +1,93 @@
-//! A stream of chat chunks as `DeepSeek` sends them: one token an event, thinking first.
+//! The streams that a model server sends: one token an event, thinking first.
 
-use super::text::pieces;
+use std::ops::Range;
+
+use super::{
+    text::pieces,
+    wires::{Shape, Token, Whole, Wire},
+};
 
 /// Digits of the time that an event carries, in nanoseconds since 1970.
 pub(crate) const STAMP_DIGITS: usize = 19;
 
-/// What stands before an event's time.
-pub(crate) const BEFORE_STAMP: &[u8] = b"\"fp_";
-
-/// The end mark.
-pub(crate) const DONE: &[u8] = b"data: [DONE]\n\n";
-
-/// Every event of the script, ready to be sent but for its time.
+/// The text that every stream is cut from.
 #[derive(Debug)]
 pub(crate) struct Script {
-    thinking: Vec<Vec<u8>>,
-    answer: Vec<Vec<u8>>,
-    stamp_at: usize,
+    pieces: Vec<&'static str>,
+    /// Each piece as a JSON string.
+    quoted: Vec<String>,
 }
+
+/// One stream: each begins elsewhere in the text.
+pub(crate) struct Stream<'s> {
+    script: &'s Script,
+    shape: &'static dyn Shape,
+    number: u64,
+    tokens: u64,
+}
+
+// === impl Script ===
 
 impl Script {
-    /// Builds every event once.
+    /// Cuts the text once.
     pub(crate) fn new() -> Self {
-        let events = |field: &str, other: &str| -> Vec<Vec<u8>> {
-            pieces().into_iter().map(|piece| event(field, other, piece)).collect()
-        };
-        let thinking = events("reasoning_content", "content");
-        let answer = events("content", "reasoning_content");
-        let first = thinking.first().unwrap();
-        let stamp_at = memchr::memmem::find(first, BEFORE_STAMP).unwrap() + BEFORE_STAMP.len();
-        Self { thinking, answer, stamp_at }
+        let pieces = pieces();
+        let quoted = pieces.iter().map(|piece| quote(piece)).collect();
+        Self { pieces, quoted }
     }
 
-    /// Where in an event its time stands.
-    pub(crate) const fn stamp_at(&self) -> usize {
-        self.stamp_at
-    }
-
-    /// Event `position` of `count` of the stream with this number: each stream begins elsewhere in the text.
-    pub(crate) fn event(&self, stream: u64, position: u64, count: u64) -> &[u8] {
-        let events = if position * 10 < count * 7 { &self.thinking } else { &self.answer };
-        let at = (stream * 37 + position) % events.len() as u64;
-        events.get(usize::try_from(at).unwrap()).unwrap()
+    /// The stream with this number, of so many tokens.
+    pub(crate) fn stream(&self, wire: Wire, number: u64, tokens: u64) -> Stream<'_> {
+        Stream { script: self, shape: wire.shape(), number, tokens }
     }
 }
 
-fn event(field: &str, other: &str, piece: &str) -> Vec<u8> {
-    let text = serde_json::to_string(piece).unwrap();
-    let stamp = "0".repeat(STAMP_DIGITS);
-    let event = format!(
-        "data: {{\"id\":\"930c60df-bf64-41c9-a88e-3ec75f81e00e\",\"object\":\"chat.completion.chunk\",\
-         \"created\":1763747000,\"model\":\"deepseek-reasoner\",\"system_fingerprint\":\"fp_{stamp}\",\
-         \"choices\":[{{\"index\":0,\"delta\":{{\"{other}\":null,\"{field}\":{text}}},\
-         \"logprobs\":null,\"finish_reason\":null}}]}}\n\n"
-    );
-    event.into_bytes()
+// === impl Stream ===
+
+impl Stream<'_> {
+    /// The event of the token at `position`, behind what the wire sends before it.
+    pub(crate) fn event(&self, position: u64, stamp: u64) -> String {
+        let is_thinking = position < self.thinking_tokens();
+        let text = self.script.quoted.get(self.place(position)).unwrap();
+        let event = self.shape.token(&Token { is_thinking, text, position, stamp });
+        if position != 0 && position != self.thinking_tokens() {
+            return event;
+        }
+        let opening = if position == 0 { self.shape.opening() } else { String::new() };
+        let seam = if is_thinking { String::new() } else { self.shape.seam(&self.whole()) };
+        [opening, seam, event].concat()
+    }
+
+    /// The events behind the last token.
+    pub(crate) fn ending(&self) -> String {
+        self.shape.ending(&self.whole())
+    }
+
+    fn thinking_tokens(&self) -> u64 {
+        self.tokens * 7 / 10
+    }
+
+    fn whole(&self) -> Whole {
+        let thinking_tokens = self.thinking_tokens();
+        Whole {
+            thinking: self.text(0..thinking_tokens),
+            answer: self.text(thinking_tokens..self.tokens),
+            thinking_tokens,
+            tokens: self.tokens,
+        }
+    }
+
+    fn text(&self, positions: Range<u64>) -> String {
+        let piece = |position| *self.script.pieces.get(self.place(position)).unwrap();
+        quote(&positions.map(piece).collect::<String>())
+    }
+
+    fn place(&self, position: u64) -> usize {
+        let pieces = self.script.pieces.len() as u64;
+        usize::try_from((self.number * 37 + position) % pieces).unwrap()
+    }
+}
+
+fn quote(text: &str) -> String {
+    serde_json::to_string(text).unwrap()
 }

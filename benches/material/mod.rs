@@ -3,6 +3,7 @@
 pub(crate) mod events;
 pub(crate) mod pack;
 pub(crate) mod text;
+pub(crate) mod wires;
 
 /// A small generator of pseudo-random numbers (splitmix64): the same numbers on every machine.
 #[derive(Clone, Debug)]

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum as _;
+
+use super::material::wires::Wire;
+
 /// The header's name.
 pub(crate) const HEADER: &str = "x-bench";
 
@@ -11,6 +15,8 @@ pub(crate) const SUMS: &str = "/sums";
 /// One stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Job {
+    /// How it is asked for and sent.
+    pub(crate) wire: Wire,
     /// The stream's number; it decides where in the text it begins.
     pub(crate) stream: u64,
     /// Events to send.
@@ -26,15 +32,17 @@ pub(crate) struct Job {
 impl Job {
     /// The header's value.
     pub(crate) fn to_header(self) -> String {
-        let Self { stream, events, every, delay, at_once } = self;
-        format!("{stream} {events} {} {} {at_once}", every.as_micros(), delay.as_micros())
+        let Self { wire, stream, events, every, delay, at_once } = self;
+        format!("{wire} {stream} {events} {} {} {at_once}", every.as_micros(), delay.as_micros())
     }
 
     /// The job of a header's value.
     pub(crate) fn of_header(value: &str) -> Option<Self> {
-        let mut numbers = value.split_ascii_whitespace().map(str::parse::<u64>);
+        let (wire, numbers) = value.trim().split_once(' ')?;
+        let mut numbers = numbers.split(' ').map(str::parse::<u64>);
         let mut next = || numbers.next()?.ok();
         Some(Self {
+            wire: Wire::from_str(wire, false).ok()?,
             stream: next()?,
             events: next()?,
             every: Duration::from_micros(next()?),

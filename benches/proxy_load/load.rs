@@ -16,13 +16,10 @@ use tokio::{
 
 use super::{
     job::{HEADER, Job, SUMS},
-    material::events::{BEFORE_STAMP, STAMP_DIGITS},
+    material::{events::STAMP_DIGITS, wires::Shape},
     sum::{Running, Sum},
     upstream,
 };
-
-const PROMPT: &str = "{\"model\":\"deepseek-reasoner\",\"stream\":true,\"messages\":[{\"role\":\"user\",\
-\"content\":\"How can a small bakery plan its deliveries for the week?\"}]}";
 
 /// What all streams of one round showed.
 #[derive(Debug, Default)]
@@ -87,6 +84,7 @@ async fn sums_of(upstream: SocketAddr) -> BTreeMap<u64, Sum> {
 
 /// One stream, as far as it was read.
 struct Stream {
+    shape: &'static dyn Shape,
     sum: Running,
     delays: Vec<u64>,
     /// Decoded bytes of an event that is not complete; only while delays are kept.
@@ -98,14 +96,17 @@ struct Stream {
 async fn read_stream(proxy: SocketAddr, job: Job) -> io::Result<Stream> {
     let mut socket = TcpStream::connect(proxy).await?;
     socket.set_nodelay(true)?;
+    let shape = job.wire.shape();
+    let (path, body) = (shape.path(), shape.request());
     let request = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: {proxy}\r\ncontent-type: application/json\r\n\
-         {HEADER}: {}\r\ncontent-length: {}\r\n\r\n{PROMPT}",
+        "POST {path} HTTP/1.1\r\nhost: {proxy}\r\ncontent-type: application/json\r\n\
+         {HEADER}: {}\r\ncontent-length: {}\r\n\r\n{body}",
         job.to_header(),
-        PROMPT.len(),
+        body.len(),
     );
     socket.write_all(request.as_bytes()).await?;
     let mut stream = Stream {
+        shape,
         sum: Running::default(),
         delays: Vec::new(),
         event: Vec::new(),
@@ -157,16 +158,17 @@ impl Stream {
     }
 
     fn note_delays(&mut self, now: u64) {
-        let finder = Finder::new(BEFORE_STAMP);
+        let [before_stamp, end] =
+            [self.shape.before_stamp(), self.shape.end_of_event()].map(Finder::new);
         let mut done = 0;
-        while let Some(length) = memchr::memmem::find(self.event.get(done..).unwrap(), b"\n\n") {
+        while let Some(length) = end.find(self.event.get(done..).unwrap()) {
             let event = self.event.get(done..done + length).unwrap();
-            if let Some(at) = finder.find(event) {
-                let at = at + BEFORE_STAMP.len();
+            if let Some(at) = before_stamp.find(event) {
+                let at = at + before_stamp.needle().len();
                 let stamp = std::str::from_utf8(event.get(at..at + STAMP_DIGITS).unwrap()).unwrap();
                 self.delays.push(now.saturating_sub(stamp.parse().unwrap()));
             }
-            done += length + 2;
+            done += length + end.needle().len();
         }
         self.event.drain(..done);
     }

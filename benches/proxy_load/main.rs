@@ -1,8 +1,9 @@
 //! thinkgate under load beside a bare hyper proxy: CPU per token, added delay, memory per stream, wrong bytes.
 //!
 //! Every server is a process of its own; this binary is the client, and re-executes itself as the fake model server
-//! and as the floor. The servers take turns on the same load (A B A B), and what is reported is the median over the
-//! rounds and its spread. `benches/README.md` says what each number means.
+//! and as the floor. The servers take turns on the same load (A B B A), and what is reported is the median over the
+//! rounds and its spread, and the ratio of all rounds' CPU time with its standard error. `benches/README.md` says what
+//! each number means.
 
 #![expect(
     clippy::unwrap_used,
@@ -29,10 +30,17 @@ mod upstream;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
+use material::wires::Wire;
 
 /// What is run.
 #[derive(Clone, Debug, Parser)]
 struct Options {
+    /// What the model server speaks
+    #[arg(long, value_enum, default_value_t = Wire::Chat)]
+    wire: Wire,
+    /// Leave the built-in classifier on
+    #[arg(long)]
+    classifier: bool,
     /// Streams that are open at a time
     #[arg(long, default_value_t = 200)]
     streams: u64,
@@ -40,10 +48,10 @@ struct Options {
     #[arg(long, default_value_t = 50)]
     rate: u64,
     /// Seconds of one round
-    #[arg(long, default_value_t = 10)]
-    seconds: u64,
-    /// Rounds of each server
     #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Rounds of each server; an even number of them brings every server as often early as late
+    #[arg(long, default_value_t = 12)]
     rounds: usize,
     /// As fast as it goes instead of a pace
     #[arg(long)]
@@ -119,6 +127,12 @@ fn measure(options: &Options) -> ExitCode {
 }
 
 impl Options {
+    /// What is measured, for a report's title.
+    fn variant(&self) -> String {
+        let Self { wire, classifier, .. } = self;
+        format!("{wire}, classifier {}", if *classifier { "on" } else { "off" })
+    }
+
     fn quickened(mut self) -> Self {
         if self.quick {
             self.streams = self.streams.min(50);

@@ -6,6 +6,7 @@ use super::{
     Options,
     job::Job,
     load,
+    material::wires::Wire,
     process::Server,
     report::{Figure, Report, Row},
     rounds::{start_thinkgate, upstream},
@@ -34,19 +35,20 @@ pub(crate) async fn measure(options: &Options, streams: u64) -> Report {
             } else {
                 start_thinkgate(options, &folder, &upstream, &name)
             };
-            let (per_stream, seen) = round(&server, &upstream, streams).await;
+            let (per_stream, seen) = round(options.wire, &server, &upstream, streams).await;
             figures.push(per_stream);
             errors += seen.errors;
             wrong += seen.wrong;
         }
         let figures = vec![("kB/stream", Figure::of(figures.into_iter()))];
-        rows.push(Row { name, figures, errors, wrong });
+        rows.push(Row { name, figures, of_sums: None, errors, wrong });
     }
-    Report { title: format!("memory: {streams} open streams"), rows }
+    Report { title: format!("memory: {streams} open streams, {}", options.variant()), rows }
 }
 
-async fn round(server: &Server, upstream: &Server, streams: u64) -> (f64, load::Seen) {
+async fn round(wire: Wire, server: &Server, upstream: &Server, streams: u64) -> (f64, load::Seen) {
     let job = |stream: u64| Job {
+        wire,
         stream,
         events: EVENTS,
         every: EVERY,

@@ -20,6 +20,8 @@ pub(crate) struct Row {
     pub(crate) name: String,
     /// Its figures by name; the same names in every row.
     pub(crate) figures: Vec<(&'static str, Figure)>,
+    /// Its CPU time over the floor's, of all rounds together.
+    pub(crate) of_sums: Option<Ratio>,
     /// Streams that did not end well.
     pub(crate) errors: usize,
     /// Streams with wrong bytes.
@@ -41,6 +43,27 @@ impl Figure {
         rounds.sort_by(f64::total_cmp);
         let at = |share| quantile(&rounds, share).unwrap_or(f64::NAN);
         Self { median: at(0.5), least: at(0.0), most: at(1.0) }
+    }
+}
+
+/// The ratio of two sums over the rounds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ratio {
+    value: f64,
+    standard_error: f64,
+}
+
+impl Ratio {
+    /// The ratio of these rounds, each given as what is above and what is below the line.
+    ///
+    /// Its standard error is that of a ratio estimate (Cochran, Sampling Techniques, section 2.11): from what a
+    /// round has above the line beyond the ratio's share of what it has below. One round has none.
+    pub(crate) fn of_sums(rounds: impl Iterator<Item = (f64, f64)> + Clone) -> Self {
+        let (above, below) = rounds.clone().fold((0.0, 0.0), |(a, b), (c, d)| (a + c, b + d));
+        let value = above / below;
+        let count = rounds.clone().count() as f64;
+        let squares: f64 = rounds.map(|(above, below)| (above - value * below).powi(2)).sum();
+        Self { value, standard_error: (squares * count / (count - 1.0)).sqrt() / below }
     }
 }
 
@@ -70,8 +93,11 @@ impl Report {
         };
         let row = |row: &Row| {
             let figures: serde_json::Map<String, Value> = row.figures.iter().map(figure).collect();
-            json!({"server": row.name, "figures": figures, "errors": row.errors,
-                "wrong_streams": row.wrong})
+            let of_sums = row.of_sums.map(|Ratio { value, standard_error }| {
+                json!({"value": value, "standard_error": standard_error})
+            });
+            json!({"server": row.name, "figures": figures, "x_floor_of_sums": of_sums,
+                "errors": row.errors, "wrong_streams": row.wrong})
         };
         let rows: Vec<Value> = self.rows.iter().map(row).collect();
         json!({"run": self.title, "servers": rows}).to_string()
@@ -89,7 +115,12 @@ impl Report {
             )
             .unwrap();
             for (name, Figure { median, least, most }) in &row.figures {
-                writeln!(out, "  {name:>14} {median:>9.2}  ({least:.2} to {most:.2})").unwrap();
+                writeln!(out, "  {name:>15} {median:>9.2}  ({least:.2} to {most:.2})").unwrap();
+            }
+            if let Some(Ratio { value, standard_error }) = row.of_sums {
+                let name = "x floor of sums";
+                writeln!(out, "  {name:>15} {value:>9.3}  (standard error {standard_error:.3})")
+                    .unwrap();
             }
         }
         writeln!(out, "{}", self.json()).unwrap();

@@ -9,7 +9,7 @@ use super::{
     job::Job,
     load, material,
     process::{Cpu, Server},
-    report::{Figure, Report, Row, quantile},
+    report::{Figure, Ratio, Report, Row, quantile},
 };
 
 /// A server under load, and what its rounds showed.
@@ -20,6 +20,10 @@ struct Target {
     beside: Option<Server>,
     rounds: Vec<Round>,
 }
+
+/// How long a server uses no CPU time before it counts as at rest, and how often that is looked for.
+const REST: Duration = Duration::from_millis(200);
+const LOOKS: u32 = 300;
 
 /// What one round of one server showed.
 struct Round {
@@ -42,8 +46,32 @@ impl Target {
         self.servers().map(Server::cpu).fold(Cpu::default(), Cpu::and)
     }
 
+    /// The CPU time when all is done: scorer threads may have work left when the last byte has gone.
+    async fn cpu_at_rest(&self) -> Cpu {
+        let mut cpu = self.cpu();
+        for _ in 0..LOOKS {
+            tokio::time::sleep(REST).await;
+            let before = std::mem::replace(&mut cpu, self.cpu());
+            if cpu.since(before).total().is_zero() {
+                return cpu;
+            }
+        }
+        panic!("{} works on without streams", self.name)
+    }
+
     fn writes(&self) -> f64 {
         self.servers().map(Server::writes).sum()
+    }
+}
+
+impl Round {
+    /// Of all processes that worked for it; every round brings the same tokens.
+    fn cpu_seconds(&self) -> f64 {
+        self.cpu.total().as_secs_f64()
+    }
+
+    fn us_per_token(&self, time: Duration) -> f64 {
+        time.as_secs_f64() * 1e6 / self.tokens
     }
 }
 
@@ -64,7 +92,7 @@ pub(crate) async fn measure(options: &Options) -> Report {
     }
     for round in 0..options.rounds {
         for position in 0..targets.len() {
-            // Every other round backwards, so that no server always runs behind the same one.
+            // Every other round backwards (A B B A): what grows over the run weighs on all of them alike.
             let position = if round % 2 == 0 { position } else { targets.len() - 1 - position };
             let target = &mut targets[position];
             let seen = play(target, &upstream, &jobs).await;
@@ -104,14 +132,15 @@ fn envoys(binary: &Path, options: &Options, folder: &TempDir, upstream: &Server)
 }
 
 fn jobs(options: &Options) -> Vec<Job> {
-    let Options { streams, rate, seconds, burst, tokens, at_once, .. } = *options;
+    let Options { wire, streams, rate, seconds, burst, tokens, at_once, .. } = *options;
     let every = Duration::from_secs(1) / u32::try_from(rate).unwrap();
     let job = |stream| {
         if burst {
-            Job { stream, events: tokens, every: Duration::ZERO, delay: Duration::ZERO, at_once }
+            let (every, delay) = (Duration::ZERO, Duration::ZERO);
+            Job { wire, stream, events: tokens, every, delay, at_once }
         } else {
             let delay = every.mul_f64(stream as f64 / streams as f64);
-            Job { stream, events: rate * seconds, every, delay, at_once: 1 }
+            Job { wire, stream, events: rate * seconds, every, delay, at_once: 1 }
         }
     };
     (0..streams).map(job).collect()
@@ -121,7 +150,7 @@ async fn play(target: &Target, upstream: &Server, jobs: &[Job]) -> Round {
     let (before, writes) = (target.cpu(), target.writes());
     let limit = Duration::from_mins(5);
     let mut seen = load::play(target.server.address, upstream.address, jobs, limit).await;
-    let cpu = target.cpu().since(before);
+    let cpu = target.cpu_at_rest().await.since(before);
     seen.delays.sort_unstable();
     let micros = |share| quantile(&seen.delays, share).unwrap_or_default() as f64 / 1000.0;
     Round {
@@ -180,7 +209,10 @@ fn start_guard(options: &Options, folder: &TempDir, arguments: &[&str]) -> Serve
     std::fs::write(&pack, yaml).unwrap();
     let built = Path::new(env!("CARGO_BIN_EXE_thinkgate"));
     let mut command = Command::new(options.binary.as_deref().unwrap_or(built));
-    command.args(arguments).arg("--no-classifier");
+    command.args(arguments);
+    if !options.classifier {
+        command.arg("--no-classifier");
+    }
     command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     command.arg("--rules").arg(&pack);
     command.arg("--audit").arg(folder.path().join("audit.jsonl"));
@@ -188,33 +220,29 @@ fn start_guard(options: &Options, folder: &TempDir, arguments: &[&str]) -> Serve
 }
 
 fn report(options: &Options, targets: &[Target]) -> Report {
-    let title = if options.burst {
-        format!("burst: {} streams x {} tokens", options.streams, options.tokens)
+    let Options { streams, tokens, rate, .. } = *options;
+    let load = if options.burst {
+        format!("burst: {streams} streams x {tokens} tokens")
     } else {
-        format!("paced: {} streams x {} tokens/s", options.streams, options.rate)
+        format!("paced: {streams} streams x {rate} tokens/s")
     };
     let floor = &targets[0];
     let rows = targets.iter().map(|target| row(options, floor, target)).collect();
-    Report { title, rows }
+    Report { title: format!("{load}, {}", options.variant()), rows }
 }
 
 fn row(options: &Options, floor: &Target, target: &Target) -> Row {
     let of = |figure: fn(&Round) -> f64| Figure::of(target.rounds.iter().map(figure));
+    let pairs = || target.rounds.iter().zip(&floor.rounds);
     let against = |figure: fn(&Round, &Round) -> f64| {
-        Figure::of(target.rounds.iter().zip(&floor.rounds).map(|(ours, floor)| figure(ours, floor)))
+        Figure::of(pairs().map(|(ours, floor)| figure(ours, floor)))
     };
-    let per_token = |round: &Round| round.cpu.total().as_secs_f64() * 1e6 / round.tokens;
     let mut figures = vec![
-        ("cpu us/token", Figure::of(target.rounds.iter().map(per_token))),
-        ("user us/token", of(|round| round.cpu.user.as_secs_f64() * 1e6 / round.tokens)),
+        ("cpu us/token", of(|round| round.us_per_token(round.cpu.total()))),
+        ("user us/token", of(|round| round.us_per_token(round.cpu.user))),
+        ("system us/token", of(|round| round.us_per_token(round.cpu.system))),
         ("writes/token", of(|round| round.writes / round.tokens)),
-        (
-            "x floor",
-            against(|ours, floor| {
-                let share = |round: &Round| round.cpu.total().as_secs_f64() / round.tokens;
-                share(ours) / share(floor)
-            }),
-        ),
+        ("x floor", against(|ours, floor| ours.cpu_seconds() / floor.cpu_seconds())),
     ];
     if options.burst {
         figures.push(("ktokens/s", of(|round| round.tokens / round.seconds / 1e3)));
@@ -227,6 +255,9 @@ fn row(options: &Options, floor: &Target, target: &Target) -> Row {
     Row {
         name: target.name.clone(),
         figures,
+        of_sums: Some(Ratio::of_sums(
+            pairs().map(|(ours, floor)| (ours.cpu_seconds(), floor.cpu_seconds())),
+        )),
         errors: target.rounds.iter().map(|round| round.errors).sum(),
         wrong: target.rounds.iter().map(|round| round.wrong).sum(),
     }

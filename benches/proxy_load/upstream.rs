@@ -1,4 +1,4 @@
-//! A fake model server on loopback. It costs little: events are built once, only their time is filled in.
+//! A fake model server on loopback. It costs little: an event is a few strings put together.
 //!
 //! A paced stream is written by one thread that serves all of them by a heap of due times; a burst is written by
 //! its connection's own thread, one write an event, as a server does that flushes after each.
@@ -18,12 +18,9 @@ use std::{
 
 use super::{
     job::{HEADER, Job, SUMS},
-    material::events::{DONE, STAMP_DIGITS, Script},
+    material::{events::Script, wires::Wire},
     sum::{Running, Sum},
 };
-
-const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\
-cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n";
 
 /// Serves until it is killed; tells its address on standard output.
 pub(crate) fn serve() {
@@ -56,7 +53,7 @@ fn serve_connection(stream: &TcpStream, shared: &Shared, pacer: &Sender<Paced>) 
             send_sums(stream, shared)?;
             continue;
         }
-        sending.stream.write_all(HEAD)?;
+        sending.head()?;
         let sending = if request.job.every.is_zero() {
             while sending.step(&shared.script)? {}
             sending
@@ -66,7 +63,7 @@ fn serve_connection(stream: &TcpStream, shared: &Shared, pacer: &Sender<Paced>) 
             pacer.send(paced).map_err(io::Error::other)?;
             finished.recv().map_err(io::Error::other)?
         };
-        sending.finish(&shared.sums)?;
+        sending.finish(shared)?;
     }
 }
 
@@ -89,7 +86,8 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Request>
     }
     let sums = line.split(' ').nth(1) == Some(SUMS);
     let nothing = Duration::ZERO;
-    let mut job = Job { stream: 0, events: 0, every: nothing, delay: nothing, at_once: 1 };
+    let mut job =
+        Job { wire: Wire::Chat, stream: 0, events: 0, every: nothing, delay: nothing, at_once: 1 };
     let mut length = 0;
     let mut chunked = false;
     loop {
@@ -139,36 +137,46 @@ impl Sending {
         Self { stream, job, sent: 0, sum: Running::default(), buffer: Vec::new() }
     }
 
+    fn head(&mut self) -> io::Result<()> {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {}\r\ncache-control: no-cache\r\n\
+             transfer-encoding: chunked\r\n\r\n",
+            self.job.wire.shape().content_type()
+        );
+        self.stream.write_all(head.as_bytes())
+    }
+
     /// Sends what goes in one write; false when nothing is left.
     fn step(&mut self, script: &Script) -> io::Result<bool> {
-        if self.sent == self.job.events {
+        let Job { wire, stream, events, at_once, .. } = self.job;
+        if self.sent == events {
             return Ok(false);
         }
         self.buffer.clear();
-        let until = (self.sent + self.job.at_once).min(self.job.events);
-        let stamp = now();
+        let until = (self.sent + at_once).min(events);
+        let (stream, stamp) = (script.stream(wire, stream, events), now());
         for position in self.sent..until {
-            let event = script.event(self.job.stream, position, self.job.events);
-            write!(self.buffer, "{:x}\r\n", event.len())?;
-            let begin = self.buffer.len();
-            self.buffer.extend_from_slice(event);
-            let at = begin + script.stamp_at();
-            let place = self.buffer.get_mut(at..at + STAMP_DIGITS).unwrap();
-            write!(&mut *place, "{stamp:0STAMP_DIGITS$}")?;
-            self.sum.write(self.buffer.get(begin..).unwrap());
-            self.buffer.extend_from_slice(b"\r\n");
+            let event = stream.event(position, stamp);
+            self.chunk(&event)?;
         }
         self.sent = until;
         self.stream.write_all(&self.buffer)?;
         Ok(true)
     }
 
+    fn chunk(&mut self, events: &str) -> io::Result<()> {
+        self.sum.write(events.as_bytes());
+        write!(self.buffer, "{:x}\r\n{events}\r\n", events.len())
+    }
+
     /// The sum is known before the end is sent, so that whoever has read the end can ask for it.
-    fn finish(mut self, sums: &Mutex<BTreeMap<u64, Sum>>) -> io::Result<()> {
-        self.sum.write(DONE);
-        sums.lock().unwrap().insert(self.job.stream, self.sum.sum());
-        let length = format!("{:x}\r\n", DONE.len());
-        self.stream.write_all(&[length.as_bytes(), DONE, b"\r\n0\r\n\r\n"].concat())
+    fn finish(mut self, shared: &Shared) -> io::Result<()> {
+        let Job { wire, stream, events, .. } = self.job;
+        self.buffer.clear();
+        self.chunk(&shared.script.stream(wire, stream, events).ending())?;
+        shared.sums.lock().unwrap().insert(stream, self.sum.sum());
+        self.buffer.extend_from_slice(b"0\r\n\r\n");
+        self.stream.write_all(&self.buffer)
     }
 }
 
