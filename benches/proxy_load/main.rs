@@ -14,6 +14,7 @@
     reason = "a bench may end with a panic, and reads the clock"
 )]
 
+mod audit;
 mod envoy;
 mod floor;
 mod job;

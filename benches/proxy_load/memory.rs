@@ -33,7 +33,7 @@ pub(crate) async fn measure(options: &Options, streams: u64) -> Report {
                 let log = folder.path().join("floor.log");
                 Server::start_self("floor", Some(upstream.address), &log)
             } else {
-                start_thinkgate(options, &folder, &upstream, &name)
+                start_thinkgate(options, &folder, &upstream, &name, &name)
             };
             let (per_stream, seen) = round(options.wire, &server, &upstream, streams).await;
             figures.push(per_stream);
@@ -41,7 +41,7 @@ pub(crate) async fn measure(options: &Options, streams: u64) -> Report {
             wrong += seen.wrong;
         }
         let figures = vec![("kB/stream", Figure::of(figures.into_iter()))];
-        rows.push(Row { name, figures, of_sums: None, errors, wrong });
+        rows.push(Row { name, figures, of_sums: None, errors, wrong, audited: None });
     }
     Report { title: format!("memory: {streams} open streams, {}", options.variant()), rows }
 }

@@ -4,6 +4,8 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
+use super::audit::Audited;
+
 /// All figures of one run.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -26,6 +28,8 @@ pub(crate) struct Row {
     pub(crate) errors: usize,
     /// Streams with wrong bytes.
     pub(crate) wrong: usize,
+    /// What it tells of the streams itself, where it tells anything.
+    pub(crate) audited: Option<Audited>,
 }
 
 /// The median over the rounds, and how far they spread.
@@ -80,9 +84,10 @@ pub(crate) fn quantile<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
 }
 
 impl Report {
-    /// Whether every byte came through.
+    /// Whether every byte came through, and was read where it was to be.
     pub(crate) fn is_sound(&self) -> bool {
-        self.rows.iter().all(|row| row.wrong == 0 && row.errors == 0)
+        let is_read = |row: &Row| row.audited.is_none_or(|audited| audited.unread == 0);
+        self.rows.iter().all(|row| row.wrong == 0 && row.errors == 0 && is_read(row))
     }
 
     /// The figures as one JSON object.
@@ -96,8 +101,11 @@ impl Report {
             let of_sums = row.of_sums.map(|Ratio { value, standard_error }| {
                 json!({"value": value, "standard_error": standard_error})
             });
+            let audited = row.audited.map(|Audited { unread, unscored_percent }| {
+                json!({"unread_streams": unread, "unscored_percent": unscored_percent})
+            });
             json!({"server": row.name, "figures": figures, "x_floor_of_sums": of_sums,
-                "errors": row.errors, "wrong_streams": row.wrong})
+                "errors": row.errors, "wrong_streams": row.wrong, "audited": audited})
         };
         let rows: Vec<Value> = self.rows.iter().map(row).collect();
         json!({"run": self.title, "servers": rows}).to_string()
@@ -114,6 +122,10 @@ impl Report {
                 row.name, row.errors, row.wrong
             )
             .unwrap();
+            if let Some(Audited { unread, unscored_percent }) = row.audited {
+                let audited = format!("{unread} not read, {unscored_percent:.1} % without scores");
+                writeln!(out, "  its audit log: {audited}").unwrap();
+            }
             for (name, Figure { median, least, most }) in &row.figures {
                 writeln!(out, "  {name:>15} {median:>9.2}  ({least:.2} to {most:.2})").unwrap();
             }

@@ -1,11 +1,17 @@
 //! Rounds of load: every server in turn, again and again, on the same streams.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use tempfile::TempDir;
 
 use super::{
-    Options, envoy,
+    Options,
+    audit::Audited,
+    envoy,
     job::Job,
     load, material,
     process::{Cpu, Server},
@@ -99,19 +105,18 @@ pub(crate) async fn measure(options: &Options) -> Report {
             target.rounds.push(seen);
         }
     }
-    report(options, &targets)
+    report(options, &folder, &targets)
 }
 
 /// The bare proxy, and thinkgate in its place.
 fn proxies(options: &Options, folder: &TempDir, upstream: &Server) -> Vec<Target> {
     let mut targets = vec![floor(folder, upstream)];
     for mode in &options.modes {
-        targets.push(thinkgate(options, folder, upstream, mode));
+        targets.push(thinkgate(options, folder, upstream, mode, mode));
     }
     if let Some(binary) = &options.against {
-        let mut target = thinkgate_of(binary, options, folder, upstream, "shadow");
-        "against".clone_into(&mut target.name);
-        targets.push(target);
+        let options = Options { binary: Some(binary.clone()), ..options.clone() };
+        targets.push(thinkgate(&options, folder, upstream, "against", "shadow"));
     }
     targets
 }
@@ -125,8 +130,9 @@ fn envoys(binary: &Path, options: &Options, folder: &TempDir, upstream: &Server)
     };
     let mut targets = vec![target("envoy", None)];
     for mode in &options.modes {
-        let guard = start_guard(options, folder, &["ext-proc", "--mode", mode]);
-        targets.push(target(&format!("envoy, {mode}"), Some(guard)));
+        let name = format!("envoy, {mode}");
+        let guard = start_guard(options, folder, &name, &["ext-proc", "--mode", mode]);
+        targets.push(target(&name, Some(guard)));
     }
     targets
 }
@@ -176,20 +182,15 @@ fn floor(folder: &TempDir, upstream: &Server) -> Target {
     Target { name: "floor".to_owned(), server, beside: None, rounds: Vec::new() }
 }
 
-fn thinkgate(options: &Options, folder: &TempDir, upstream: &Server, mode: &str) -> Target {
-    let server = start_thinkgate(options, folder, upstream, mode);
-    Target { name: mode.to_owned(), server, beside: None, rounds: Vec::new() }
-}
-
-fn thinkgate_of(
-    binary: &Path,
+fn thinkgate(
     options: &Options,
     folder: &TempDir,
     upstream: &Server,
+    name: &str,
     mode: &str,
 ) -> Target {
-    let options = Options { binary: Some(binary.to_owned()), ..options.clone() };
-    thinkgate(&options, folder, upstream, mode)
+    let server = start_thinkgate(options, folder, upstream, name, mode);
+    Target { name: name.to_owned(), server, beside: None, rounds: Vec::new() }
 }
 
 /// The proxy itself, with the generated pack, the audit log and the metrics.
@@ -197,13 +198,14 @@ pub(crate) fn start_thinkgate(
     options: &Options,
     folder: &TempDir,
     upstream: &Server,
+    name: &str,
     mode: &str,
 ) -> Server {
     let url = format!("http://{}", upstream.address);
-    start_guard(options, folder, &["serve", "--mode", mode, "--upstream", &url])
+    start_guard(options, folder, name, &["serve", "--mode", mode, "--upstream", &url])
 }
 
-fn start_guard(options: &Options, folder: &TempDir, arguments: &[&str]) -> Server {
+fn start_guard(options: &Options, folder: &TempDir, name: &str, arguments: &[&str]) -> Server {
     let pack = folder.path().join("bench.yaml");
     let yaml = material::pack::yaml(options.seed, options.literals, options.regexes);
     std::fs::write(&pack, yaml).unwrap();
@@ -215,11 +217,15 @@ fn start_guard(options: &Options, folder: &TempDir, arguments: &[&str]) -> Serve
     }
     command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     command.arg("--rules").arg(&pack);
-    command.arg("--audit").arg(folder.path().join("audit.jsonl"));
+    command.arg("--audit").arg(audit_log(folder, name));
     Server::start(command, &folder.path().join("thinkgate.log"))
 }
 
-fn report(options: &Options, targets: &[Target]) -> Report {
+fn audit_log(folder: &TempDir, name: &str) -> PathBuf {
+    folder.path().join(format!("{name}.jsonl"))
+}
+
+fn report(options: &Options, folder: &TempDir, targets: &[Target]) -> Report {
     let Options { streams, tokens, rate, .. } = *options;
     let load = if options.burst {
         format!("burst: {streams} streams x {tokens} tokens")
@@ -227,11 +233,11 @@ fn report(options: &Options, targets: &[Target]) -> Report {
         format!("paced: {streams} streams x {rate} tokens/s")
     };
     let floor = &targets[0];
-    let rows = targets.iter().map(|target| row(options, floor, target)).collect();
+    let rows = targets.iter().map(|target| row(options, folder, floor, target)).collect();
     Report { title: format!("{load}, {}", options.variant()), rows }
 }
 
-fn row(options: &Options, floor: &Target, target: &Target) -> Row {
+fn row(options: &Options, folder: &TempDir, floor: &Target, target: &Target) -> Row {
     let of = |figure: fn(&Round) -> f64| Figure::of(target.rounds.iter().map(figure));
     let pairs = || target.rounds.iter().zip(&floor.rounds);
     let against = |figure: fn(&Round, &Round) -> f64| {
@@ -252,6 +258,9 @@ fn row(options: &Options, floor: &Target, target: &Target) -> Row {
         figures.push(("p50 added us", against(|ours, floor| ours.p50_us - floor.p50_us)));
         figures.push(("p99 added us", against(|ours, floor| ours.p99_us - floor.p99_us)));
     }
+    let log = audit_log(folder, &target.name);
+    // All rounds, and the one that warms.
+    let streams = (target.rounds.len() + 1) * usize::try_from(options.streams).unwrap();
     Row {
         name: target.name.clone(),
         figures,
@@ -260,5 +269,6 @@ fn row(options: &Options, floor: &Target, target: &Target) -> Row {
         )),
         errors: target.rounds.iter().map(|round| round.errors).sum(),
         wrong: target.rounds.iter().map(|round| round.wrong).sum(),
+        audited: log.exists().then(|| Audited::read(&log, streams)),
     }
 }

@@ -34,7 +34,7 @@ impl Shape for Responses {
             event("created", &begun, 0),
             event("in_progress", &begun, 1),
             event("output_item.added", &format!(r#""item":{item},"output_index":0"#), 2),
-            event("reasoning_summary_part.added", &of_summary(&summary(r#""""#)), 3),
+            event("reasoning_summary_part.added", &of_summary(&part_field(&summary("\"\""))), 3),
         ]
         .concat()
     }
@@ -73,7 +73,7 @@ impl Shape for Responses {
             event("reasoning_summary_part.done", &of_summary(&part_field(&part)), number + 1),
             event("output_item.done", &format!(r#""item":{thought},"output_index":0"#), number + 2),
             event("output_item.added", &format!(r#""item":{said},"output_index":1"#), number + 3),
-            event("content_part.added", &of_message(&part_field(&text(r#""""#))), number + 4),
+            event("content_part.added", &of_message(&part_field(&text("\"\""))), number + 4),
         ]
         .concat()
     }
