@@ -1,4 +1,4 @@
-//! Chat chunks as `DeepSeek` sends them, 250 to 300 bytes each.
+//! Chat chunks as `DeepSeek` sends them, some 290 bytes each.
 
 use super::{Shape, Token, Whole};
 

@@ -1,4 +1,4 @@
-//! Ollama's own wire: a line a token, some 140 bytes each.
+//! Ollama's own wire: a line a token, 140 to 150 bytes each.
 //!
 //! The time is the fraction of a second in `created_at`, with more digits than Ollama gives it (6 to 9).
 
