@@ -54,20 +54,22 @@ impl Figure {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ratio {
     value: f64,
-    standard_error: f64,
+    /// None of one round.
+    standard_error: Option<f64>,
 }
 
 impl Ratio {
     /// The ratio of these rounds, each given as what is above and what is below the line.
     ///
     /// Its standard error is that of a ratio estimate (Cochran, Sampling Techniques, section 2.11): from what a
-    /// round has above the line beyond the ratio's share of what it has below. One round has none.
+    /// round has above the line beyond the ratio's share of what it has below.
     pub(crate) fn of_sums(rounds: impl Iterator<Item = (f64, f64)> + Clone) -> Self {
         let (above, below) = rounds.clone().fold((0.0, 0.0), |(a, b), (c, d)| (a + c, b + d));
         let value = above / below;
         let count = rounds.clone().count() as f64;
         let squares: f64 = rounds.map(|(above, below)| (above - value * below).powi(2)).sum();
-        Self { value, standard_error: (squares * count / (count - 1.0)).sqrt() / below }
+        let error = (squares * count / (count - 1.0)).sqrt() / below;
+        Self { value, standard_error: (count > 1.0).then_some(error) }
     }
 }
 
@@ -131,8 +133,9 @@ impl Report {
             }
             if let Some(Ratio { value, standard_error }) = row.of_sums {
                 let name = "x floor of sums";
-                writeln!(out, "  {name:>15} {value:>9.3}  (standard error {standard_error:.3})")
-                    .unwrap();
+                let error = standard_error
+                    .map_or_else(|| "unknown".to_owned(), |error| format!("{error:.3}"));
+                writeln!(out, "  {name:>15} {value:>9.3}  (standard error {error})").unwrap();
             }
         }
         writeln!(out, "{}", self.json()).unwrap();
