@@ -106,6 +106,14 @@ impl Batch {
         self.rows += 1;
     }
 
+    /// Adds rows of nothing behind the others, until there are so many; [`Batch::rows`] does not count them.
+    pub fn pad(&mut self, rows: usize, state: usize) {
+        self.tokens.resize(rows * STEPS, 0);
+        self.channels.resize(rows * STEPS, 0);
+        self.mask.resize(rows * STEPS, 0.0);
+        self.states.resize(rows * state, 0.0);
+    }
+
     /// Adds a window as a row.
     pub fn push_window(&mut self, window: Window) {
         self.windows.push(window);

@@ -1,19 +1,32 @@
 //! A model's graph in the runtime.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use ort::{
     session::{Session, SessionInputValue, SessionOutputs, builder::GraphOptimizationLevel},
     value::TensorRef,
 };
 
-use super::backend::Runtime;
-use crate::classify::{Batch, ClassifyError, Network, STEPS, Window, manifest::Input};
+use super::{
+    backend::{Backend, Runtime},
+    files::ModelFiles,
+    fixed::with_rows,
+};
+use crate::classify::{
+    Batch, ClassifyError, Network, STEPS, Window, manifest::Input, readers::MAX_ROWS,
+};
+
+/// The numbers of rows that tract has a graph for.
+const SIZES: [usize; 3] = [1, 4, MAX_ROWS];
 
 /// A graph in the runtime: one a thread.
 #[derive(Debug)]
 pub(super) struct Graph {
-    session: Session,
+    sessions: Sessions,
     rows: Rows,
     /// How many numbers it gives for each place that it judges.
     outputs: usize,
@@ -28,23 +41,44 @@ pub(super) enum Rows {
     Windows(Vec<Input>),
 }
 
+/// The runtime's own form of the graph.
+#[derive(Debug)]
+enum Sessions {
+    /// For any number of rows.
+    Any(Box<Session>),
+    /// For each of [`SIZES`] one, made when it is first needed.
+    Sized { files: Arc<ModelFiles>, made: BTreeMap<usize, Session> },
+}
+
 // === impl Graph ===
 
 impl Graph {
     /// Gives a graph to the runtime.
-    pub(super) fn new(graph: &[u8], rows: Rows, outputs: usize) -> Result<Self, String> {
-        // A runtime that meets a graph it does not expect may panic.
-        let built = catch_unwind(AssertUnwindSafe(|| session(graph)));
-        let session = built.unwrap_or_else(|_| Err("the runtime gave up".to_owned()))?;
-        Ok(Self { session, rows, outputs })
+    pub(super) fn new(files: &Arc<ModelFiles>, rows: Rows, outputs: usize) -> Result<Self, String> {
+        let sessions = match Runtime::get().backend() {
+            Backend::Native => Sessions::Any(Box::new(session(&files.graph)?)),
+            Backend::Tract => {
+                let mut sized =
+                    Sessions::Sized { files: Arc::clone(files), made: BTreeMap::new() };
+                // What is broken is told now.
+                sized.of(1)?;
+                sized
+            }
+        };
+        Ok(Self { sessions, rows, outputs })
     }
 
     fn run_once(&mut self, batch: &mut Batch) -> Result<(), String> {
         match &self.rows {
-            Rows::Chunks(state) => run_chunks(&mut self.session, batch, *state, self.outputs),
+            Rows::Chunks(state) => {
+                let (rows, session) = self.sessions.of(batch.rows)?;
+                batch.pad(rows, *state);
+                run_chunks(session, batch, rows, *state, self.outputs)
+            }
             Rows::Windows(inputs) => {
+                let (_, session) = self.sessions.of(1)?;
                 for window in &batch.windows {
-                    let given = run_window(&mut self.session, window, inputs, self.outputs)?;
+                    let given = run_window(session, window, inputs, self.outputs)?;
                     batch.logits.extend(given);
                 }
                 Ok(())
@@ -62,7 +96,34 @@ impl Network for Graph {
     }
 }
 
+// === impl Sessions ===
+
+impl Sessions {
+    /// What runs at least so many rows, and how many it wants.
+    fn of(&mut self, rows: usize) -> Result<(usize, &mut Session), String> {
+        match self {
+            Self::Any(session) => Ok((rows, session)),
+            Self::Sized { files, made } => {
+                let size = SIZES.into_iter().find(|&size| size >= rows).unwrap_or(rows);
+                let session = match made.entry(size) {
+                    Entry::Occupied(session) => session.into_mut(),
+                    Entry::Vacant(place) => {
+                        place.insert(session(&with_rows(&files.graph, size)?)?)
+                    }
+                };
+                Ok((size, session))
+            }
+        }
+    }
+}
+
 fn session(graph: &[u8]) -> Result<Session, String> {
+    // A runtime that meets a graph it does not expect may panic.
+    let built = catch_unwind(AssertUnwindSafe(|| built(graph)));
+    built.unwrap_or_else(|_| Err("the runtime gave up".to_owned()))
+}
+
+fn built(graph: &[u8]) -> Result<Session, String> {
     let told = |error: ort::Error| error.to_string();
     let builder = Session::builder(Runtime::get().environment()?).map_err(told)?;
     let builder = builder
@@ -76,10 +137,10 @@ fn session(graph: &[u8]) -> Result<Session, String> {
 fn run_chunks(
     session: &mut Session,
     batch: &mut Batch,
+    rows: usize,
     state: usize,
     heads: usize,
 ) -> Result<(), String> {
-    let rows = batch.rows;
     let steps = [rows, STEPS];
     let inputs = ort::inputs! {
         "tokens" => TensorRef::from_array_view((steps, &*batch.tokens)).map_err(told)?,

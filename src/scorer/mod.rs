@@ -17,6 +17,7 @@
 
 mod backend;
 mod files;
+mod fixed;
 mod graph;
 mod lane;
 mod local;

@@ -153,7 +153,7 @@ impl Model {
             Kind::Causal => Rows::Chunks(rubric.state()),
             Kind::Window(windows) => Rows::Windows(windows.inputs.clone()),
         };
-        let graph = Graph::new(&self.files.graph, rows, rubric.outputs());
+        let graph = Graph::new(&self.files, rows, rubric.outputs());
         graph.map_err(|cause| self.refused(cause))
     }
 
