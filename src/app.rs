@@ -3,13 +3,17 @@
 //! [`App::start`] loads everything that can fail, binds both listeners, and only then serves; [`App::reload`] gives new
 //! exchanges another configuration; [`App::drain`] ends it. Two runs in one process share nothing but, if they are given the same, compiled rules.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, thread};
 
 use bytes::Bytes;
-use http::{Request, Response, uri::Scheme};
+use http::{Request, Response, Version, uri::Scheme};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Handle,
+    sync::Semaphore,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -17,12 +21,14 @@ use crate::{
     extproc::ExternalProcessor,
     proxy::{
         AuditLog, AuditLogError, CaptureLog, CaptureLogError, CurrentProxy, Proxy, Remote,
-        RemoteError, RouteCapture, RouteState, UpstreamClient, UpstreamTlsError, client,
+        RemoteError, RouteCapture, RouteState, UpstreamClients, UpstreamTlsError, clients,
     },
     record::{audit::TEXT_BYTES, metrics::Metrics},
     rules::RuleSet,
     scorer::{Backend, Model, Runtime, Scorers, ScorersError},
-    server::{Accepting, Admin, ConnectionSettings, accept_connections, serve_connection},
+    server::{
+        Accepting, Admin, ConnectionSettings, Worker, Workers, accept_connections, serve_connection,
+    },
     session::{Keep, Plan},
 };
 
@@ -50,6 +56,8 @@ pub struct App {
     admin_stop: CancellationToken,
     drain: CancellationToken,
     abort: CancellationToken,
+    /// The threads that run clients' connections.
+    workers: Arc<Workers>,
     tasks: TaskTracker,
     admin_tasks: TaskTracker,
     upstream_tasks: TaskTracker,
@@ -93,6 +101,9 @@ pub enum StartError {
     /// The loading of the classifier's model broke off.
     #[error("loading the classifier's model broke off")]
     ClassifierPanicked,
+    /// No thread can be started for connections.
+    #[error("cannot start the threads that serve connections: {0}")]
+    Threads(io::Error),
     /// The metrics cannot be set up.
     #[error("cannot set up metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -131,6 +142,7 @@ impl StartError {
             | Self::Classifier(ScorersError::Config(_) | ScorersError::Model(_)) => true,
             Self::Classifier(ScorersError::Thread(_))
             | Self::Bind { .. }
+            | Self::Threads(_)
             | Self::Metrics(_)
             | Self::RulesPanicked
             | Self::ClassifierPanicked => false,
@@ -183,14 +195,16 @@ impl App {
     ) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new()?);
         let upstream_tasks = TaskTracker::new();
-        let client = upstream_client(&config, &upstream_tasks)?;
+        let workers = thread::available_parallelism().map_or(1, usize::from);
+        let workers = Workers::start(workers).map_err(StartError::Threads)?;
+        let clients = upstream_clients(&config, workers.count(), &upstream_tasks)?;
         let audit = AuditLog::open(&config.audit, Arc::clone(&metrics))?.map(Arc::new);
         let captures = config.capture.as_ref();
         let captures = captures.map(|capture| CaptureLog::open(capture, Arc::clone(&metrics)));
         let scorers = start_scorers(&config, &metrics).await?;
         let closing = TaskTracker::new();
         let shared = Shared {
-            client,
+            clients,
             audit,
             captures: captures.transpose()?.map(Arc::new),
             metrics: Arc::clone(&metrics),
@@ -212,6 +226,7 @@ impl App {
             admin_stop: CancellationToken::new(),
             drain: CancellationToken::new(),
             abort: CancellationToken::new(),
+            workers: Arc::new(workers),
             tasks: TaskTracker::new(),
             admin_tasks: TaskTracker::new(),
             upstream_tasks,
@@ -229,18 +244,22 @@ impl App {
         let proxies = Arc::clone(&self.proxy);
         match front {
             Front::Proxy => {
-                self.serve_clients(listener, move |request| proxies.now().handle(request));
+                self.serve_clients(listener, move |request: Request<Incoming>, worker| {
+                    // A stream of HTTP/2 is not run where its connection is.
+                    let worker = (request.version() != Version::HTTP_2).then_some(worker);
+                    proxies.now().handle(request, worker)
+                });
             }
             Front::ExternalProcessor => {
                 let processor = ExternalProcessor::new(proxies);
-                self.serve_clients(listener, move |request| processor.clone().call(request));
+                self.serve_clients(listener, move |request, _| processor.clone().call(request));
             }
         }
     }
 
     fn serve_clients<S, F, B>(&self, listener: TcpListener, service: S)
     where
-        S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        S: Fn(Request<Incoming>, usize) -> F + Clone + Send + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -250,15 +269,20 @@ impl App {
             stop: self.accepting.clone(),
             limit: self.config.connections.clients.map(|limit| Arc::new(Semaphore::new(limit))),
         };
-        let tasks = self.tasks.clone();
+        let (tasks, workers) = (self.tasks.clone(), Arc::clone(&self.workers));
         self.tasks.spawn(accept_connections(listener, accepting, move |stream, permit| {
-            // Boxed, so that the task does not hold the future's room several times over.
-            let connection = serve_connection(stream, settings.clone(), service.clone());
-            let connection = Box::pin(connection);
-            tasks.spawn(async move {
-                connection.await;
+            let Some(Worker { number, handle }) = workers.next() else { return };
+            // Where the stream cannot be handed over its client is gone already.
+            let Ok(stream) = stream.into_std() else { return };
+            let (settings, service) = (settings.clone(), service.clone());
+            let connection = async move {
+                let Ok(stream) = TcpStream::from_std(stream) else { return };
+                let service = move |request| service(request, number);
+                // Boxed, so that the task does not hold the future's room several times over.
+                Box::pin(serve_connection(stream, settings, service)).await;
                 drop(permit);
-            });
+            };
+            tasks.spawn_on(connection, handle);
         }));
     }
 
@@ -289,6 +313,7 @@ impl App {
             drain: drain.clone(),
             abort: abort.clone(),
             tasks: tasks.clone(),
+            streams: Handle::current(),
         }
     }
 
@@ -344,14 +369,14 @@ impl App {
         R: FnOnce() -> Result<Config, ConfigErrors> + Send + 'static,
     {
         let (current, running) = (Arc::clone(&self.proxy), self.config.clone());
-        let upstream_tasks = self.upstream_tasks.clone();
+        let (workers, upstream_tasks) = (self.workers.count(), self.upstream_tasks.clone());
         if let Some(audit) = &current.now().audit {
             audit.reopen();
         }
         if let Some(captures) = &current.now().captures {
             captures.begin_another_file();
         }
-        let work = move || reload(&current, &running, &upstream_tasks, read()?);
+        let work = move || reload(&current, &running, workers, &upstream_tasks, read()?);
         let task = self.admin_tasks.spawn_blocking(work);
         let outcome = task.await.unwrap_or(Err(StartError::RulesPanicked));
         self.metrics.note_reload(outcome.is_ok());
@@ -388,8 +413,8 @@ impl App {
         let Some(proxy) = Arc::into_inner(self.proxy).and_then(CurrentProxy::into_proxy) else {
             return;
         };
-        let Proxy { client, audit, captures, scorers, routes, default_route, .. } = proxy;
-        drop((client, routes, default_route));
+        let Proxy { clients, audit, captures, scorers, routes, default_route, .. } = proxy;
+        drop((clients, routes, default_route));
         if let Some(scorers) = scorers
             && tokio::task::spawn_blocking(move || scorers.close()).await.is_err()
         {
@@ -399,6 +424,10 @@ impl App {
         let limit = std::time::Duration::from_secs(1);
         if tokio::time::timeout(limit, self.upstream_tasks.wait()).await.is_err() {
             tracing::warn!(code = "upstream_connections_left");
+        }
+        let workers = self.workers;
+        if tokio::task::spawn_blocking(move || workers.close()).await.is_err() {
+            tracing::error!(code = "workers_panicked");
         }
         if let Some(audit) = audit.and_then(Arc::into_inner)
             && tokio::task::spawn_blocking(move || audit.close()).await.is_err()
@@ -417,6 +446,7 @@ impl App {
 fn reload(
     current: &CurrentProxy,
     running: &Config,
+    workers: usize,
     upstream_tasks: &TaskTracker,
     new: Config,
 ) -> Result<Reloaded, StartError> {
@@ -425,11 +455,14 @@ fn reload(
     let config = running.renewed(new);
     let old = current.now();
     // Plain connections stay open for the next exchange. Certificates may be others now.
-    let keeps_client = !needs_tls(&config) && config.timeouts.connect == old.timeouts.connect;
-    let client =
-        if keeps_client { old.client.clone() } else { upstream_client(&config, upstream_tasks)? };
+    let keeps_clients = !needs_tls(&config) && config.timeouts.connect == old.timeouts.connect;
+    let clients = if keeps_clients {
+        old.clients.clone()
+    } else {
+        upstream_clients(&config, workers, upstream_tasks)?
+    };
     let shared = Shared {
-        client,
+        clients,
         audit: old.audit.clone(),
         captures: old.captures.clone(),
         metrics: Arc::clone(&old.metrics),
@@ -442,7 +475,7 @@ fn reload(
 
 /// What one proxy leaves to the next.
 struct Shared {
-    client: UpstreamClient,
+    clients: UpstreamClients,
     audit: Option<Arc<AuditLog>>,
     captures: Option<Arc<CaptureLog>>,
     metrics: Arc<Metrics>,
@@ -502,7 +535,7 @@ fn tell_of_captures(config: &Config) {
 
 fn proxy(config: &Config, rules: &Arc<RuleSet>, shared: Shared) -> Result<Proxy, RemoteError> {
     let remote = config.remote.as_ref().map(|remote| {
-        let (client, metrics) = (shared.client.clone(), Arc::clone(&shared.metrics));
+        let (client, metrics) = (shared.clients.of(None).clone(), Arc::clone(&shared.metrics));
         Remote::new(remote, client, metrics, shared.closing.clone()).map(Arc::new)
     });
     let state = |route: &Route| {
@@ -527,7 +560,7 @@ fn proxy(config: &Config, rules: &Arc<RuleSet>, shared: Shared) -> Result<Proxy,
     Ok(Proxy {
         routes: config.routes.iter().map(state).collect(),
         default_route: state(&config.default_route),
-        client: shared.client,
+        clients: shared.clients,
         timeouts: config.timeouts,
         limits: config.limits,
         hold_deadline: config.hold.deadline,
@@ -541,11 +574,12 @@ fn proxy(config: &Config, rules: &Arc<RuleSet>, shared: Shared) -> Result<Proxy,
     })
 }
 
-fn upstream_client(
+fn upstream_clients(
     config: &Config,
+    workers: usize,
     tasks: &TaskTracker,
-) -> Result<UpstreamClient, UpstreamTlsError> {
-    client(&config.upstream_tls, &config.timeouts, needs_tls(config), tasks.clone())
+) -> Result<UpstreamClients, UpstreamTlsError> {
+    clients(&config.upstream_tls, &config.timeouts, needs_tls(config), workers, tasks)
 }
 
 fn needs_tls(config: &Config) -> bool {

@@ -25,7 +25,7 @@ use super::{
     headers,
     remote::Remote,
     request::{ReadBody, read_body},
-    upstream::{Pooled, Upstream, UpstreamClient},
+    upstream::{Pooled, Upstream, UpstreamClients},
 };
 use crate::{
     config::{Route, Timeouts},
@@ -50,8 +50,8 @@ pub struct Proxy {
     pub routes: Vec<Arc<RouteState>>,
     /// What holds where none matches.
     pub default_route: Arc<RouteState>,
-    /// The pooled client.
-    pub client: UpstreamClient,
+    /// The pooled clients.
+    pub clients: UpstreamClients,
     /// How long each thing may take.
     pub timeouts: Timeouts,
     /// Sizes.
@@ -98,9 +98,14 @@ impl RouteState {
 // === impl Proxy ===
 
 impl Proxy {
-    /// Answers a request of a connection. Dropping the future cancels the upstream.
-    pub async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<ResponseBody> {
-        let client = self.client.clone();
+    /// Answers a request of a connection that a worker of this number runs, if one does. Dropping the future cancels the
+    /// upstream.
+    pub async fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        worker: Option<usize>,
+    ) -> Response<ResponseBody> {
+        let client = self.clients.of(worker).clone();
         self.answer(request, &mut Pooled(client)).await
     }
 

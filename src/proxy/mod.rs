@@ -36,4 +36,4 @@ pub use failure::Failure;
 pub use guarded_body::{BodyError, GuardedBody};
 pub use handler::{Proxy, RouteState};
 pub use remote::{Remote, RemoteError};
-pub use upstream::{Upstream, UpstreamClient, UpstreamTlsError, client};
+pub use upstream::{Upstream, UpstreamClient, UpstreamClients, UpstreamTlsError, clients};

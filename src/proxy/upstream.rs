@@ -63,8 +63,16 @@ pub trait Upstream: Send {
 #[derive(Debug)]
 pub(super) struct Pooled(pub(super) UpstreamClient);
 
-/// The client for every upstream.
+/// A client for every upstream, with connections of its own.
 pub type UpstreamClient = Client<TimedConnector<HttpsConnector<HttpConnector>>, RequestBody>;
+
+/// The clients for every upstream: one for each thread that runs connections of its own, so that both ends of an exchange
+/// run there, and one for all others.
+#[derive(Clone, Debug)]
+pub struct UpstreamClients {
+    shared: UpstreamClient,
+    of_workers: Arc<[UpstreamClient]>,
+}
 
 /// How long an unused connection is kept: shorter than servers keep it (uvicorn, cpp-httplib and Node close after
 /// five seconds), because a request that meets their closing is lost.
@@ -94,13 +102,14 @@ pub enum UpstreamTlsError {
     Setup(#[from] rustls::Error),
 }
 
-/// The client for every upstream; its connections are `tasks`.
-pub fn client(
+/// The clients for every upstream; their connections are `tasks`.
+pub fn clients(
     tls: &UpstreamTls,
     timeouts: &Timeouts,
     needs_tls: bool,
-    tasks: TaskTracker,
-) -> Result<UpstreamClient, UpstreamTlsError> {
+    workers: usize,
+    tasks: &TaskTracker,
+) -> Result<UpstreamClients, UpstreamTlsError> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);
@@ -110,14 +119,28 @@ pub fn client(
         .https_or_http()
         .enable_all_versions()
         .wrap_connector(http);
-    Ok(Client::builder(TrackedExecutor(tasks))
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE)
-        .http1_max_buf_size(READ_BUFFER)
-        .http2_initial_stream_window_size(256 << 10)
-        .http2_max_send_buf_size(64 << 10)
-        .build(TimedConnector::new(https, timeouts.connect)))
+    let connector = TimedConnector::new(https, timeouts.connect);
+    let client = || {
+        Client::builder(TrackedExecutor(tasks.clone()))
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .http1_max_buf_size(READ_BUFFER)
+            .http2_initial_stream_window_size(256 << 10)
+            .http2_max_send_buf_size(64 << 10)
+            .build(connector.clone())
+    };
+    Ok(UpstreamClients { shared: client(), of_workers: (0..workers).map(|_| client()).collect() })
+}
+
+// === impl UpstreamClients ===
+
+impl UpstreamClients {
+    /// The client of one thread, or the one for all others.
+    #[must_use]
+    pub fn of(&self, worker: Option<usize>) -> &UpstreamClient {
+        worker.and_then(|number| self.of_workers.get(number)).unwrap_or(&self.shared)
+    }
 }
 
 // === impl Pooled ===

@@ -58,8 +58,7 @@ impl Graph {
         let sessions = match Runtime::get().backend() {
             Backend::Native => Sessions::Any(Box::new(session(&files.graph)?)),
             Backend::Tract => {
-                let mut sized =
-                    Sessions::Sized { files: Arc::clone(files), made: BTreeMap::new() };
+                let mut sized = Sessions::Sized { files: Arc::clone(files), made: BTreeMap::new() };
                 // What is broken is told now.
                 sized.of(1)?;
                 sized
@@ -107,9 +106,7 @@ impl Sessions {
                 let size = SIZES.into_iter().find(|&size| size >= rows).unwrap_or(rows);
                 let session = match made.entry(size) {
                     Entry::Occupied(session) => session.into_mut(),
-                    Entry::Vacant(place) => {
-                        place.insert(session(&with_rows(&files.graph, size)?)?)
-                    }
+                    Entry::Vacant(place) => place.insert(session(&with_rows(&files.graph, size)?)?),
                 };
                 Ok((size, session))
             }

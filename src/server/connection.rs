@@ -22,6 +22,7 @@ use hyper_util::{
 };
 use tokio::{
     net::TcpStream,
+    runtime::Handle,
     time::{Instant, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
@@ -51,6 +52,8 @@ pub struct ConnectionSettings {
     pub abort: CancellationToken,
     /// The owner of the tasks that HTTP/2 streams run in.
     pub tasks: TaskTracker,
+    /// Where these run: one connection may bring the load of many.
+    pub streams: Handle,
 }
 
 /// Serves `stream` until it ends, is drained or aborted.
@@ -194,8 +197,11 @@ fn http1_builder(settings: &ConnectionSettings) -> http1::Builder {
 }
 
 fn auto_builder(settings: &ConnectionSettings) -> auto::Builder<StreamExecutor> {
-    let executor =
-        StreamExecutor { tasks: settings.tasks.clone(), write_timeout: settings.write_timeout };
+    let executor = StreamExecutor {
+        tasks: settings.tasks.clone(),
+        runtime: settings.streams.clone(),
+        write_timeout: settings.write_timeout,
+    };
     let mut builder = auto::Builder::new(executor);
     builder
         .http1()

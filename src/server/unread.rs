@@ -19,7 +19,7 @@ use std::{
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::Sleep;
+use tokio::{runtime::Handle, time::Sleep};
 use tokio_util::task::TaskTracker;
 
 tokio::task_local! {
@@ -32,6 +32,8 @@ tokio::task_local! {
 pub(super) struct StreamExecutor {
     /// The streams' owner.
     pub(super) tasks: TaskTracker,
+    /// Where they run.
+    pub(super) runtime: Handle,
     /// How long a frame may wait for the client.
     pub(super) write_timeout: Duration,
 }
@@ -66,7 +68,7 @@ where
     F: Future + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        self.tasks.spawn(until_unread(stream, self.write_timeout));
+        self.tasks.spawn_on(until_unread(stream, self.write_timeout), &self.runtime);
     }
 }
 

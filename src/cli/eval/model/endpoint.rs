@@ -17,7 +17,7 @@ use serde::Deserialize;
 use thinkgate::{
     config::{Timeouts, UpstreamTls, UpstreamUrl},
     dialect::openai_chat,
-    proxy::{RequestBody, UpstreamTlsError, client},
+    proxy::{RequestBody, UpstreamTlsError, clients},
     wire::{Framer, sniff},
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -156,9 +156,9 @@ pub(crate) fn transport(needs_tls: bool) -> Result<Transport, UpstreamTlsError> 
         request_header: Duration::MAX,
         drain: Duration::MAX,
     };
-    let client = client(&UpstreamTls::default(), &timeouts, needs_tls, tasks)?;
+    let clients = clients(&UpstreamTls::default(), &timeouts, needs_tls, 0, &tasks)?;
     let service = tower::service_fn(move |request: Request<Full<Bytes>>| {
-        let client = client.clone();
+        let client = clients.of(None).clone();
         async move {
             let request = request.map(RequestBody::Whole);
             let response = client.request(request).await?;
