@@ -42,19 +42,22 @@ pub enum ResponseBody<B = Incoming> {
     Upstream(Box<GuardedBody<B>>),
 }
 
-/// What the upstream gets.
+/// What the upstream gets. Boxed: every upstream connection has a queue with room for 32 requests.
 #[derive(Debug)]
-pub enum RequestBody<B = Incoming> {
-    /// A body that was read whole.
+pub struct RequestBody<B = Incoming>(Box<Sent<B>>);
+
+/// Where what the upstream gets comes from.
+#[derive(Debug)]
+enum Sent<B> {
+    /// It was read whole.
     Whole(Full<Bytes>),
-    /// What was read already, then the rest from the wire. Boxed: every upstream connection has a queue with room
-    /// for 32 requests.
-    Passing(Box<Passing<B>>),
+    /// What was read already, then the rest from the wire.
+    Passing(Passing<B>),
 }
 
 /// A body that goes on as it comes.
 #[derive(Debug)]
-pub struct Passing<B = Incoming> {
+struct Passing<B> {
     /// Chunks that were read already.
     prefix: VecDeque<Bytes>,
     /// The rest.
@@ -117,13 +120,18 @@ impl<B> RequestBody<B> {
     /// A body that was read whole.
     #[must_use]
     pub fn whole(bytes: Bytes) -> Self {
-        Self::Whole(Full::new(bytes))
+        Self(Box::new(Sent::Whole(Full::new(bytes))))
     }
 
     /// A body that goes on as it comes.
     #[must_use]
     pub fn passing(prefix: VecDeque<Bytes>, rest: B, activity: Arc<Activity>) -> Self {
-        Self::Passing(Box::new(Passing { prefix, rest, activity }))
+        Self(Box::new(Sent::Passing(Passing { prefix, rest, activity })))
+    }
+
+    /// Whether it was read whole.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(*self.0, Sent::Whole(_))
     }
 }
 
@@ -135,12 +143,11 @@ impl<B: WireBody> Body for RequestBody<B> {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        match self.get_mut() {
-            Self::Whole(body) => Pin::new(body)
+        match self.get_mut().0.as_mut() {
+            Sent::Whole(body) => Pin::new(body)
                 .poll_frame(context)
                 .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
-            Self::Passing(passing) => {
-                let Passing { prefix, rest, activity } = passing.as_mut();
+            Sent::Passing(Passing { prefix, rest, activity }) => {
                 activity.note();
                 if let Some(chunk) = prefix.pop_front() {
                     return Poll::Ready(Some(Ok(Frame::data(chunk))));
@@ -153,17 +160,16 @@ impl<B: WireBody> Body for RequestBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(body) => body.is_end_stream(),
-            Self::Passing(body) => body.prefix.is_empty() && body.rest.is_end_stream(),
+        match self.0.as_ref() {
+            Sent::Whole(body) => body.is_end_stream(),
+            Sent::Passing(body) => body.prefix.is_empty() && body.rest.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(body) => body.size_hint(),
-            Self::Passing(body) => {
-                let Passing { prefix, rest, .. } = body.as_ref();
+        match self.0.as_ref() {
+            Sent::Whole(body) => body.size_hint(),
+            Sent::Passing(Passing { prefix, rest, .. }) => {
                 let read: u64 = prefix.iter().map(|chunk| chunk.len() as u64).sum();
                 let left = rest.size_hint();
                 let mut hint = SizeHint::new();

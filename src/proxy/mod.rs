@@ -28,7 +28,7 @@ mod writer;
 
 pub use asking_again::AskingAgain;
 pub use audit_log::{AuditLog, AuditLogError};
-pub use body::{Activity, Passing, RequestBody, ResponseBody, WireBody};
+pub use body::{Activity, RequestBody, ResponseBody, WireBody};
 pub use capture::{CaptureLog, CaptureLogError, RouteCapture};
 pub use connect::TimedConnector;
 pub use current::CurrentProxy;

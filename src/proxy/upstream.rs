@@ -193,7 +193,7 @@ fn upstream_request(
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
     headers::prepare_request(&mut parts.headers, inspected);
-    if matches!(body, RequestBody::Whole(_)) {
+    if body.is_whole() {
         // The client sets the length of the body that it is given.
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.remove(TRANSFER_ENCODING);

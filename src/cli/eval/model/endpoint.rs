@@ -12,7 +12,7 @@ use http::{
     header::{AUTHORIZATION, CONTENT_TYPE},
     uri::PathAndQuery,
 };
-use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
 use serde::Deserialize;
 use thinkgate::{
     config::{Timeouts, UpstreamTls, UpstreamUrl},
@@ -48,7 +48,7 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, Failure>;
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
 /// What carries a request to a server and brings its response.
-pub(crate) type Transport = BoxCloneSyncService<Request<Full<Bytes>>, Response<Body>, Failure>;
+pub(crate) type Transport = BoxCloneSyncService<Request<Bytes>, Response<Body>, Failure>;
 
 /// A chat endpoint.
 #[derive(Clone, Debug)]
@@ -157,10 +157,10 @@ pub(crate) fn transport(needs_tls: bool) -> Result<Transport, UpstreamTlsError> 
         drain: Duration::MAX,
     };
     let clients = clients(&UpstreamTls::default(), &timeouts, needs_tls, 0, &tasks)?;
-    let service = tower::service_fn(move |request: Request<Full<Bytes>>| {
+    let service = tower::service_fn(move |request: Request<Bytes>| {
         let client = clients.of(None).clone();
         async move {
-            let request = request.map(RequestBody::Whole);
+            let request = request.map(RequestBody::whole);
             let response = client.request(request).await?;
             Ok(response.map(|body| body.map_err(Failure::from).boxed_unsync()))
         }
@@ -229,7 +229,7 @@ impl Endpoint {
     async fn send(&self, body: &Bytes) -> Result<Response<Body>, Fault> {
         let mut request = Request::post(self.uri.clone())
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body.clone()))
+            .body(body.clone())
             .map_err(|error| Fault::Connect(cut(&error.to_string())))?;
         if let Some(key) = &self.key {
             request.headers_mut().insert(AUTHORIZATION, key.clone());

@@ -117,10 +117,10 @@ impl Scripted {
 
     pub(crate) fn transport(&self) -> Transport {
         let scripted = self.clone();
-        BoxCloneSyncService::new(tower::service_fn(move |request: Request<Full<Bytes>>| {
+        BoxCloneSyncService::new(tower::service_fn(move |request: Request<Bytes>| {
             let scripted = scripted.clone();
             async move {
-                let body = request.into_body().collect().await?.to_bytes();
+                let body = request.into_body();
                 let body: Value = serde_json::from_slice(&body)?;
                 let play = (scripted.answer)(&body);
                 scripted.requests.lock().unwrap().push(body);
