@@ -123,8 +123,8 @@ pub(super) struct Choice {
 /// A choice's sources: nearly always content and reasoning.
 type Sources = SmallVec<[TextSource; 2]>;
 
-/// A choice's texts: nearly always its thinking and its answer.
-type Texts = SmallVec<[TextStream; 2]>;
+/// A choice's texts: nearly always its thinking, and then its answer. Each has room when it begins.
+type Texts = Vec<TextStream>;
 
 /// The sources of reasoning, the first present being the channel's text.
 const REASONING: [Source; 5] = [
@@ -279,7 +279,7 @@ impl Choice {
             position,
             tags: ThinkTags::new(plan.settings().thinking),
             sources: smallvec![TextSource::new(Source::Content)],
-            texts: SmallVec::new(),
+            texts: Vec::new(),
             lead: None,
             answer: None,
             call: None,
@@ -529,7 +529,7 @@ impl Choice {
         let redactions = text.read.found.iter().filter(|found| found.carries_out(Verdict::Redact));
         let shows = Shows::Alone(redactions.map(|found| found.at.start..found.at.end).collect());
         if !text.read.found.is_empty() {
-            self.texts.push(text);
+            begin(&mut self.texts, text);
         }
         if reading.holding {
             let Piece { source: kind, ref json, .. } = *piece;
@@ -561,7 +561,7 @@ impl Choice {
         let Some(source) = self.sources.get_mut(position) else { return 0..0 };
         let span = source.take(text);
         let at = *source.text.get_or_insert_with(|| {
-            self.texts.push(reading.text(label, repeat));
+            begin(&mut self.texts, reading.text(label, repeat));
             self.texts.len() - 1
         });
         read_into(reading, source, &mut self.texts, at, span.start, text);
@@ -795,6 +795,12 @@ struct ContentTexts<'c> {
     seam: &'c mut Seam,
 }
 
+/// Adds a text, with room for this one alone: most choices have one for as long as they think.
+fn begin(texts: &mut Texts, text: TextStream) {
+    texts.reserve_exact(1);
+    texts.push(text);
+}
+
 // === impl ContentTexts ===
 
 impl ContentTexts<'_> {
@@ -828,7 +834,7 @@ impl ContentTexts<'_> {
             Part::Call(number) => return self.text_of_call(number),
         };
         *slot.get_or_insert_with(|| {
-            self.texts.push(self.reading.text(label, false));
+            begin(self.texts, self.reading.text(label, false));
             self.texts.len() - 1
         })
     }
@@ -839,7 +845,7 @@ impl ContentTexts<'_> {
         match *self.call {
             Some((present, at)) if present == number || number as usize >= limit => at,
             _ => {
-                self.texts.push(self.reading.text(Label::Known(Channel::ToolCall), false));
+                begin(self.texts, self.reading.text(Label::Known(Channel::ToolCall), false));
                 let at = self.texts.len() - 1;
                 *self.call = Some((number, at));
                 at
