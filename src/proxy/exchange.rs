@@ -28,9 +28,10 @@ use crate::{
 /// How often an open exchange is folded into the metrics.
 const FOLD_EVERY: Duration = Duration::from_millis(250);
 
-/// What has gone on to the client is read by the session in stretches of this many bytes at most, three tokens: a
-/// stream that is paced finds everything it needs to read with gone from the processor's caches, each time.
-const STRETCH: usize = 900;
+/// What has gone on to the client is read by the session in stretches of this many bytes at most, some eight tokens: a
+/// stream that is paced finds everything it needs to read with gone from the processor's caches, each time, and the
+/// classifier reads eight tokens at once.
+const STRETCH: usize = 2400;
 
 /// How long the session may be behind what has gone on to the client.
 const READ_WITHIN: Duration = Duration::from_millis(500);
