@@ -89,6 +89,12 @@ impl Readers {
         Self { tails: Some(BTreeMap::new()), ..self }
     }
 
+    /// Whether somebody may wait for the scores: a request for its prompt's, or text that is held back.
+    #[must_use]
+    pub const fn are_awaited(&self) -> bool {
+        self.tails.is_some() || self.prompt.is_some()
+    }
+
     /// Takes in a passage. Where there is a second model, [`Self::take_for_second`] comes first.
     pub fn take(
         &mut self,

@@ -21,7 +21,7 @@ use crate::classify::{
 };
 
 /// The numbers of rows that tract has a graph for.
-const SIZES: [usize; 3] = [1, 4, MAX_ROWS];
+const SIZES: [usize; 4] = [1, 4, 8, MAX_ROWS];
 
 /// A graph in the runtime: one a thread.
 #[derive(Debug)]

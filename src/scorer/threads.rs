@@ -1,7 +1,8 @@
 //! The threads that score streams: each has its own graphs, its own tokenisers and its own exchanges.
 //!
 //! A thread takes up to [`MAX_ROWS`] exchanges at a time and runs one chunk of each in one batch, then the next of
-//! those that have one, while others join. It waits a moment for a batch to fill, never for long.
+//! those that have one, while others join. It waits a moment for a batch to fill, never for long, and hardly at all where
+//! somebody waits for the scores.
 //!
 //! The second model, where there is one, has the time that the first leaves: a window is read while no chunk waits. What
 //! it has not said by the deadline is done without.
@@ -31,7 +32,10 @@ use crate::{
 };
 
 /// How long a batch may wait to be filled.
-const FILL_TIME: Duration = Duration::from_millis(3);
+const FILL_TIME: Duration = Duration::from_millis(12);
+
+/// How long where somebody waits for the scores.
+const HURRIED_FILL_TIME: Duration = Duration::from_millis(3);
 
 /// The threads, and what they share.
 #[derive(Debug)]
@@ -80,6 +84,15 @@ struct Thread {
     shared: Arc<Shared>,
     machine: Machine,
     lanes: Vec<Arc<Inner>>,
+}
+
+/// How far a batch is filled.
+#[derive(Clone, Copy, Debug, Default)]
+struct Filling {
+    /// Exchanges that have a chunk.
+    rows: usize,
+    /// Somebody waits for the scores.
+    hurried: bool,
 }
 
 /// What a row of a batch holds.
@@ -219,7 +232,6 @@ impl Shared {
 impl Thread {
     fn work(mut self, queue: &Receiver<Arc<Inner>>) {
         while self.gather(queue) {
-            self.take_passages();
             if !self.run_batch() {
                 self.run_window();
             }
@@ -242,14 +254,19 @@ impl Thread {
 
     /// Waits until there is an exchange to score; says whether there will ever be one.
     fn gather(&mut self, queue: &Receiver<Arc<Inner>>) -> bool {
+        let now = Instant::now();
+        let mut filling = Filling::default();
+        for lane in &self.lanes {
+            filling.add(take_passages(&self.shared, &mut self.machine, lane, now));
+        }
         let was_idle = self.lanes.is_empty();
         if was_idle {
             let Ok(first) = queue.recv() else { return false };
-            self.lanes.push(first);
+            filling.add(self.join(first));
         }
-        let until = Instant::now() + FILL_TIME;
-        while self.lanes.len() < MAX_ROWS {
-            let left = until.saturating_duration_since(Instant::now());
+        let begun = Instant::now();
+        while filling.rows < MAX_ROWS {
+            let left = (begun + filling.time()).saturating_duration_since(Instant::now());
             // Those that are at work already need not wait.
             let next = if was_idle {
                 queue.recv_timeout(left)
@@ -257,33 +274,18 @@ impl Thread {
                 queue.try_recv().map_err(|_| RecvTimeoutError::Timeout)
             };
             match next {
-                Ok(lane) => self.lanes.push(lane),
+                Ok(lane) => filling.add(self.join(lane)),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
         true
     }
 
-    /// Turns what waits into tokens.
-    fn take_passages(&mut self) {
-        let now = Instant::now();
-        for lane in &self.lanes {
-            let mut readers = lane.readers();
-            while readers.next_ready(&[]).is_none()
-                && let Some(passage) = lane.take_waiting(now)
-            {
-                if let Some(second) = &mut self.machine.second {
-                    readers.take_for_second(&mut second.words, &passage);
-                }
-                match readers.take(&mut self.machine.first.words, &passage) {
-                    Ok(()) => {
-                        let bytes = passage.bytes() as u64;
-                        self.shared.metrics.classifier().scored_bytes.inc_by(bytes);
-                    }
-                    Err(error) => fail(lane, passage.voice, &error),
-                }
-            }
-        }
+    /// Takes an exchange on.
+    fn join(&mut self, lane: Arc<Inner>) -> Filling {
+        let filling = take_passages(&self.shared, &mut self.machine, &lane, Instant::now());
+        self.lanes.push(lane);
+        filling
     }
 
     /// Begins to score, for those that hold text back, what is left when every chunk was run.
@@ -419,6 +421,40 @@ impl Drop for Thread {
             lane.abandon();
         }
     }
+}
+
+// === impl Filling ===
+
+impl Filling {
+    fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.hurried |= other.hurried;
+    }
+
+    fn time(self) -> Duration {
+        if self.hurried { HURRIED_FILL_TIME } else { FILL_TIME }
+    }
+}
+
+/// Turns what waits of an exchange into tokens, up to its next chunk.
+fn take_passages(shared: &Shared, machine: &mut Machine, lane: &Inner, now: Instant) -> Filling {
+    let mut readers = lane.readers();
+    while readers.next_ready(&[]).is_none()
+        && let Some(passage) = lane.take_waiting(now)
+    {
+        if let Some(second) = &mut machine.second {
+            readers.take_for_second(&mut second.words, &passage);
+        }
+        match readers.take(&mut machine.first.words, &passage) {
+            Ok(()) => {
+                let bytes = passage.bytes() as u64;
+                shared.metrics.classifier().scored_bytes.inc_by(bytes);
+            }
+            Err(error) => fail(lane, passage.voice, &error),
+        }
+    }
+    let rows = usize::from(readers.next_ready(&[]).is_some());
+    Filling { rows, hurried: readers.are_awaited() }
 }
 
 fn fail(lane: &Inner, voice: Voice, error: &ClassifyError) {
