@@ -272,17 +272,17 @@ impl App {
         let (tasks, workers) = (self.tasks.clone(), Arc::clone(&self.workers));
         self.tasks.spawn(accept_connections(listener, accepting, move |stream, permit| {
             let Some(Worker { number, handle }) = workers.next() else { return };
+            let _entered = handle.enter();
             // Where the stream cannot be handed over its client is gone already.
-            let Ok(stream) = stream.into_std() else { return };
-            let (settings, service) = (settings.clone(), service.clone());
-            let connection = async move {
-                let Ok(stream) = TcpStream::from_std(stream) else { return };
-                let service = move |request| service(request, number);
-                // Boxed, so that the task does not hold the future's room several times over.
-                Box::pin(serve_connection(stream, settings, service)).await;
+            let Ok(stream) = stream.into_std().and_then(TcpStream::from_std) else { return };
+            let service = service.clone();
+            let service = move |request| service(request, number);
+            // Boxed, so that the task does not hold the future's room several times over.
+            let connection = Box::pin(serve_connection(stream, settings.clone(), service));
+            tasks.spawn(async move {
+                connection.await;
                 drop(permit);
-            };
-            tasks.spawn_on(connection, handle);
+            });
         }));
     }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, task::Context, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use super::{
     failure::Failure,
     handler::{Proxy, RouteState},
     remote::{Consultation, Remote},
+    stretch::Stretch,
 };
 use crate::{
     dialect::Dialect,
@@ -27,11 +28,6 @@ use crate::{
 
 /// How often an open exchange is folded into the metrics.
 const FOLD_EVERY: Duration = Duration::from_millis(250);
-
-/// What has gone on to the client is read by the session in stretches of this many bytes at most, some eight tokens: a
-/// stream that is paced finds everything it needs to read with gone from the processor's caches, each time, and the
-/// classifier reads eight tokens at once.
-const STRETCH: usize = 2400;
 
 /// How long the session may be behind what has gone on to the client.
 const READ_WITHIN: Duration = Duration::from_millis(500);
@@ -62,8 +58,10 @@ pub(super) struct Exchange {
     /// Scores may end the exchange.
     acts_on_scores: bool,
     session_ended: bool,
-    /// What has gone on to the client and the session has yet to read.
-    unread: BytesMut,
+    /// What has gone on to the client and the session has yet to read. It is read in stretches: a stream that is paced
+    /// finds everything it needs to read with gone from the processor's caches, each time, and the classifier reads
+    /// eight tokens at once.
+    unread: Stretch,
     /// When the first of it came.
     unread_since: Instant,
     /// Why bytes that no session reads pass.
@@ -102,7 +100,7 @@ impl Exchange {
             recording: None,
             acts_on_scores: false,
             session_ended: false,
-            unread: BytesMut::new(),
+            unread: Stretch::default(),
             unread_since: now,
             passing,
             own_bytes: ByteCounts::default(),
@@ -236,20 +234,21 @@ impl Exchange {
     /// still awaited.
     pub(super) fn read_along(&mut self, now: Instant, chunk: &Bytes) {
         self.record_chunk(now, chunk);
-        if self.unread.len() + chunk.len() > STRETCH {
-            self.read_unread(now);
-        }
-        if self.session.is_none() {
+        if self.session.is_none() || (self.seen_text && self.put_off(now, chunk)) {
             return;
         }
-        if self.unread.is_empty() {
-            if !self.seen_text || chunk.len() > STRETCH {
-                return self.take_in(now, chunk.clone());
-            }
-            self.unread_since = now;
-            self.unread.reserve(STRETCH);
+        self.read_unread(now);
+        if !self.seen_text || !self.put_off(now, chunk) {
+            self.take_in(now, chunk.clone());
         }
-        self.unread.extend_from_slice(chunk);
+    }
+
+    /// Keeps a chunk to be read later, if there is room for it.
+    fn put_off(&mut self, now: Instant, chunk: &[u8]) -> bool {
+        if self.unread.is_empty() {
+            self.unread_since = now;
+        }
+        self.unread.push(chunk)
     }
 
     /// When what is unread has to be read, or what is held to be told, if anything is.
@@ -266,7 +265,7 @@ impl Exchange {
     /// Lets the session read what it has yet to read.
     pub(super) fn read_unread(&mut self, now: Instant) {
         if !self.unread.is_empty() {
-            let unread = std::mem::take(&mut self.unread).freeze();
+            let unread = self.unread.take();
             self.take_in(now, unread);
         }
     }

@@ -23,6 +23,7 @@ mod headers;
 mod line_file;
 mod remote;
 mod request;
+mod stretch;
 mod upstream;
 mod writer;
 
