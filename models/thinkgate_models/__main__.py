@@ -33,7 +33,7 @@ def main() -> None:
             step.add_argument("--second-out", type=Path, required=True, help="folder of the second stage's files")
         if name in ("teach", "train"):
             step.add_argument("--epochs", type=int, default=10)
-            step.add_argument("--minutes", type=float, default=40.0, help="stop after this time")
+            step.add_argument("--minutes", type=float, default=40.0, help="stop after so much processor time")
         if name == "count":
             step.add_argument("--epochs", type=int, default=2)
         if name == "train":

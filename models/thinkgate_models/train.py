@@ -71,7 +71,7 @@ def loss_of(logits: Tensor, target: Tensor, weight: Tensor, smoothing: float = 0
 
 
 def train(data: Path, out: Path, epochs: int, seed: int, minutes: float, start: Path | None = None) -> GateNet:
-    """Train for `epochs`, or until `minutes` are over; the learning rate follows whichever comes first. `start` are weights to go on from, at half the rate."""
+    """Train for `epochs`, or until so many `minutes` of processor time are over; the learning rate follows whichever comes first. `start` are weights to go on from, at half the rate."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     taught = pickle.loads((out / "lessons.pkl").read_bytes()) if (out / "lessons.pkl").exists() else []
@@ -87,7 +87,7 @@ def train(data: Path, out: Path, epochs: int, seed: int, minutes: float, start: 
     others = [parameter for name, parameter in model.named_parameters() if name != "embedding.weight"]
     peak = PEAK if start is None else PEAK / 2
     optimiser = torch.optim.AdamW([{"params": embedding, "lr": peak, "weight_decay": 0.0}, {"params": others, "lr": peak, "weight_decay": 0.02}])
-    started, log = time.monotonic(), []
+    started, log = time.process_time(), []
     for epoch in range(epochs):
         rng = random.Random(seed * 1000 + epoch)
         examples = corpus.epoch(seed * 1000 + epoch) + rng.sample(taught, min(len(taught), LESSONS))
@@ -96,7 +96,7 @@ def train(data: Path, out: Path, epochs: int, seed: int, minutes: float, start: 
         total, count = 0.0, 0
         model.train()
         for number, batch in enumerate(done):
-            progress = max((epoch + number / len(done)) / epochs, (time.monotonic() - started) / 60 / minutes)
+            progress = max((epoch + number / len(done)) / epochs, (time.process_time() - started) / 60 / minutes)
             rate = peak * min(1.0, (epoch * len(done) + number + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
             for group in optimiser.param_groups:
                 group["lr"] = rate
@@ -110,7 +110,7 @@ def train(data: Path, out: Path, epochs: int, seed: int, minutes: float, start: 
             total, count = total + loss.item(), count + 1
             if progress >= 1.0:
                 break
-        entry = {"epoch": epoch, "loss": round(total / count, 4), "minutes": round((time.monotonic() - started) / 60, 1), "tokens": sum(len(row[0]) for row in rows), "done": round(count / len(done), 3)}
+        entry = {"epoch": epoch, "loss": round(total / count, 4), "minutes": round((time.process_time() - started) / 60, 1), "tokens": sum(len(row[0]) for row in rows), "done": round(count / len(done), 3)}
         log.append(entry)
         print(json.dumps(entry), flush=True)
         save(model, out / "model.pt")
