@@ -195,6 +195,8 @@ def counts(graph: Graph, model: GateNet, here: str, part: Callable[[str, int, in
     table, scale = quantise_tally(model.tally.weight.weight.detach())
     found = graph.add("Cast", graph.add("Gather", graph.constant(table.numpy().reshape(-1), "tally"), bucket, axis=0), to=TensorProto.FLOAT)
     weight = graph.add("Mul", graph.add("ReduceSum", found, "axis_2", keepdims=1), graph.constant(scale.numpy().astype(np.float32), "tally_scale"))
+    heard = graph.constant(model.tally.heard.numpy().astype(np.int8), "tally_heard")
+    here = graph.add("Mul", here, graph.add("Cast", graph.add("Gather", heard, "tokens", axis=0), to=TensorProto.FLOAT))
     return [graph.add("Mul", here, weight), here], last
 
 

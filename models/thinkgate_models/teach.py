@@ -169,12 +169,14 @@ def excerpt(framer: Framer, example: Example, rng: random.Random) -> tuple[Examp
 
 
 def label(data: Path, work: Path, seed: int, count: int) -> None:
-    """Write what the second stage says about windows of permissive English text, labelled or not, for `train` to learn from."""
+    """Write what the second stage says about windows of permissive English answers, labelled or not, for `train` to learn from."""
     torch.set_num_threads(1)
     model = windows.load(work / "second.pt")
     framer = Framer(Tokenizer.from_file(str(work / "second-tokenizer.json")))
     rng = random.Random(seed * 1000 + 900)
-    examples = [one for one in Corpus(training_rows(data)).epoch(seed * 1000 + 900) if one.lang == "en"]
+    corpus = Corpus(training_rows(data))
+    read = (one for epoch in itertools.count(seed * 1000 + 900) for one in corpus.epoch(epoch))
+    examples = (one for one in read if one.lang == "en" and rng.random() < SHARES[one.kind.partition(":")[0]][2])
     cut = (excerpt(framer, example, rng) for example in examples)
     made = list(itertools.islice((one for one in cut if one is not None), count))
     logits = windows.logits_of(model, [window for _, window in made])
