@@ -95,17 +95,17 @@ def optimiser_of(model: windows.WindowNet, peak: float) -> torch.optim.AdamW:
     return torch.optim.AdamW([{"params": body, "lr": peak, "peak": peak}, {"params": head, "lr": 10 * peak, "peak": 10 * peak}], weight_decay=0.01)
 
 
-def teach(data: Path, work: Path, epochs: int, seed: int, minutes: float, layers: int = 6) -> windows.WindowNet:
-    """Train the second stage for `epochs`, or until so many `minutes` of processor time are over; the learning rate follows whichever comes first."""
+def teach(data: Path, work: Path, epochs: int, seed: int, minutes: float, layers: int = 6, start: Path | None = None) -> windows.WindowNet:
+    """Train the second stage for `epochs`, or until so many `minutes` of processor time are over; the learning rate follows whichever comes first. `start` are weights to go on from, at half the rate."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     rows = training_rows(data)
     texts = (row[name][:2000] for row in rows for name in ("prompt", "thinking", "answer") if row[name] and row["lang"] == "en")
     tokenizer, kept = windows.trimmed(texts, VOCABULARY)
     tokenizer.save(str(work / "second-tokenizer.json"), pretty=False)
-    model = windows.first_weights(windows.Encoder(len(kept), layers), kept)
+    model = windows.load(start) if start is not None else windows.first_weights(windows.Encoder(len(kept), layers), kept)
     corpus, framer = Corpus(rows), Framer(tokenizer)
-    optimiser = optimiser_of(model, PEAK)
+    optimiser = optimiser_of(model, PEAK if start is None else PEAK / 2)
     started, log, step = time.process_time(), [], 0
     for epoch in range(epochs):
         rng = random.Random(seed * 1000 + 500 + epoch)
