@@ -19,8 +19,11 @@ from torch import Tensor, nn
 from .data import CHANNELS, HEADS
 
 WEIGHT_FLOOR = 0.01
+REFUSAL = HEADS.index("refusal")
 # What the linear member's logit weighs beside the GRU's, on each channel.
 TALLY_WEIGHTS = (0.5, 0.5, 1.0)
+# What the logit of refusal weighs in that of risk, on each channel, once the members are joined: an answer that declines is the less of a risk.
+REFUSAL_WEIGHTS = (0.0, 0.0, -0.2)
 # The linear member's sum over a text is divided by its tokens and so many more, and multiplied by this.
 TALLY_PRIOR, TALLY_SCALE = 16.0, 20.0
 # Multipliers and offsets of its hash: of a word, of a pair of words.
@@ -127,7 +130,8 @@ class GateNet(nn.Module):
         after = torch.cat([h[rows, last], sums[rows, last], weights[rows, last]], dim=1)
         if self.tally is not None:
             linear, counts = self.tally(tokens, channel, mask, counted)
-            logits = torch.cat([logits[..., :1] + (torch.tensor(TALLY_WEIGHTS)[channel] * linear)[:, at].unsqueeze(2), logits[..., 1:]], dim=2)
+            more = (torch.tensor(TALLY_WEIGHTS)[channel] * linear)[:, at] + torch.tensor(REFUSAL_WEIGHTS)[channel][:, at] * logits[..., REFUSAL]
+            logits = torch.cat([logits[..., :1] + more.unsqueeze(2), logits[..., 1:]], dim=2)
             after = torch.cat([after, counts[rows, last]], dim=1)
         return logits, torch.where(empty, state, after)
 
