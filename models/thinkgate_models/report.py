@@ -93,7 +93,7 @@ def figures(dev: Sequence[Scored], held: Sequence[Scored], calibration: calibrat
         dev, calibration, thresholds, 1, lambda row: not (row["set"] == calibrate.LABELLED_BY_ANSWER and label(row, 1) == 0)
     )
     found["leave_one_domain_out"] = {
-        name: {domain: {"texts": count, "flagged": round(share, 4)} for domain, (count, share) in calibrate.leave_one_out([*dev, *held], calibration, DECISION, channel).items()}
+        name: {domain: {"texts": count, "flagged": round(share, 4)} for domain, (count, share) in calibrate.leave_one_out(calibrate.benign_values([*dev, *held], calibration, DECISION, channel, 0)).items()}
         for channel, name in enumerate(CHANNELS)
     }
     return found
@@ -204,21 +204,26 @@ def export_second(data: Path, work: Path, out: Path, second_out: Path) -> None:
     second.export(trained, second_out / "model.onnx")
     shutil.copyfile(work / "second-tokenizer.json", second_out / "tokenizer.json")
     own = digest(second_out / "model.onnx")
-    dev, first_dev, held, _ = english(data, work, out)
+    dev, first_dev, held, first_held = english(data, work, out)
     dev_scored, held_scored = (second.scores(work, second_out / "model.onnx", rows, name, own) for rows, name in ((dev, "dev"), (held, "held")))
     calibration = calibrate.calibrate(dev_scored, 0)
-    thresholds = calibrate.thresholds([*dev_scored, *held_scored], calibration, second.DECISION)
-    default = json.loads((out / "manifest.json").read_text())["calibration"]
-    first = {channel: second.final(first_dev, default, DECISION, channel) for channel in (1, 2)}
-    theirs = {channel: second.final(dev_scored, calibration, second.DECISION, channel) for channel in (1, 2)}
-    found: dict[str, Any] = {CHANNELS[channel]: second.compared(dev, first[channel], theirs[channel], channel) for channel in (1, 2)}
-    found["weights"] = second.best_weight(dev, first, theirs)
-    found["leave_one_domain_out"] = {
-        CHANNELS[channel]: calibrate.leave_one_out([*dev_scored, *held_scored], calibration, second.DECISION, channel) for channel in (1, 2)
-    }
+    default = json.loads((out / "manifest.json").read_text())
+    found: dict[str, Any] = {"leave_one_domain_out": {}}
+    thresholds: calibrate.Thresholds = {}
+    pairs = {}
+    for channel in second.READ:
+        name = CHANNELS[channel]
+        judged = second.judged([*dev, *held], [*first_dev, *first_held], [*dev_scored, *held_scored], default["calibration"], calibration, DECISION, channel)
+        benign = {rate: judged.benign(default["thresholds"][name]["risk"][rate]) for rate in calibrate.RATES}
+        chosen = {rate: calibrate.threshold(values, rate, calibrate.margin_for(values, rate)) for rate, values in benign.items()}
+        thresholds[name] = {"risk": {rate: calibrate.printed(value) for rate, value in chosen.items()}}
+        found["leave_one_domain_out"][name] = calibrate.leave_one_out(benign["fpr_1"])
+        pairs[channel] = judged.part(len(dev))
+        found[name] = second.compared(pairs[channel], thresholds[name]["risk"], default["thresholds"][name]["risk"])
+    found["weights"] = second.best_weight(pairs)
     found["quantisation"] = second.quantised(trained, work, dev[::25], dev_scored[::25], calibration)
     files = {name: digest(second_out / name) for name in ("model.onnx", "tokenizer.json")}
-    (second_out / "manifest.json").write_text(second.manifest(files, calibration, thresholds, found))
+    (second_out / "manifest.json").write_text(second.manifest(files, {CHANNELS[channel]: calibration[CHANNELS[channel]] for channel in second.READ}, thresholds, found))
     print(json.dumps(found, indent=1))
 
 
