@@ -15,6 +15,7 @@ from .model import (
     PAIR_OFFSET,
     REFUSAL,
     REFUSAL_WEIGHTS,
+    TALLY_OFFSETS,
     TALLY_PRIOR,
     TALLY_SCALE,
     TALLY_WEIGHTS,
@@ -206,10 +207,12 @@ def counts(graph: Graph, model: GateNet, here: str, part: Callable[[str, int, in
 def joined_risk(graph: Graph, model: GateNet, sums: str, tokens: str, refusal: str) -> str:
     """What the linear member and the logit of refusal add to the logits, `[B, 8, heads]`: zeros but for risk."""
     assert model.tally is not None
-    mean = graph.add("Div", sums, graph.add("Add", tokens, graph.constant(np.array(TALLY_PRIOR, dtype=np.float32), "tally_prior")))
     channels = np.array(TALLY_WEIGHTS, dtype=np.float32)
-    strength = graph.constant(np.diag(channels * np.float32(TALLY_SCALE)), "tally_weights")
-    weighed = graph.add("ReduceSum", graph.add("Mul", mean, graph.add("Gather", strength, "channel", axis=0)), "axis_2", keepdims=1)
+    scaled = graph.add("Mul", sums, graph.constant(channels * np.float32(TALLY_SCALE), "tally_weights"))
+    offset = graph.add("Mul", tokens, graph.constant(np.array(TALLY_OFFSETS, dtype=np.float32), "tally_offset"))
+    prior = graph.constant(np.array(TALLY_PRIOR, dtype=np.float32), "tally_prior")
+    mean = graph.add("Div", graph.add("Add", scaled, offset), graph.add("Add", tokens, prior))
+    weighed = graph.add("ReduceSum", graph.add("Mul", mean, graph.add("Gather", "channel_is", "channel", axis=0)), "axis_2", keepdims=1)
     bias = graph.constant((channels * model.tally.bias.detach().numpy())[:, None], "tally_bias")
     refused = graph.constant(np.array(REFUSAL_WEIGHTS, dtype=np.float32)[:, None], "refusal_weights")
     added = graph.add("Add", graph.add("Add", weighed, graph.add("Gather", bias, "channel", axis=0)), graph.add("Mul", refusal, graph.add("Gather", refused, "channel", axis=0)))

@@ -21,7 +21,9 @@ from .data import CHANNELS, HEADS
 WEIGHT_FLOOR = 0.01
 REFUSAL = HEADS.index("refusal")
 # What the linear member's logit weighs beside the GRU's, on each channel.
-TALLY_WEIGHTS = (0.5, 0.5, 1.0)
+TALLY_WEIGHTS = (0.5, 0.5, 0.5)
+# What is added once it counts many tokens: on answers, of which it counts the Chinese ones, so that one threshold fits both languages.
+TALLY_OFFSETS = (0.0, 0.0, -2.5)
 # What the logit of refusal weighs in that of risk, on each channel, once the members are joined: an answer that declines is the less of a risk.
 REFUSAL_WEIGHTS = (0.0, 0.0, -0.2)
 # The linear member's sum over a text is divided by its tokens and so many more, and multiplied by this.
@@ -130,7 +132,9 @@ class GateNet(nn.Module):
         after = torch.cat([h[rows, last], sums[rows, last], weights[rows, last]], dim=1)
         if self.tally is not None:
             linear, counts = self.tally(tokens, channel, mask, counted)
-            more = (torch.tensor(TALLY_WEIGHTS)[channel] * linear)[:, at] + torch.tensor(REFUSAL_WEIGHTS)[channel][:, at] * logits[..., REFUSAL]
+            heard = counts[..., shape.channels : 2 * shape.channels].gather(2, channel.unsqueeze(2)).squeeze(2)
+            linear = torch.tensor(TALLY_WEIGHTS)[channel] * linear + torch.tensor(TALLY_OFFSETS)[channel] * heard / (heard + TALLY_PRIOR)
+            more = linear[:, at] + torch.tensor(REFUSAL_WEIGHTS)[channel][:, at] * logits[..., REFUSAL]
             logits = torch.cat([logits[..., :1] + more.unsqueeze(2), logits[..., 1:]], dim=2)
             after = torch.cat([after, counts[rows, last]], dim=1)
         return logits, torch.where(empty, state, after)

@@ -25,12 +25,14 @@ from .text import load_tokenizer
 from .train import training_rows
 
 NAME = "thinkgate-default"
-VERSION = "3"
+VERSION = "4"
 DECISION = Decision(pool="last", burn_in_tokens=0, consecutive=2)
 # Tokens of a channel that are read when figures are made.
 LONGEST = 400
 # Tokens at a channel's start that calibration leaves out.
 UNSETTLED = 16
+# Sets of short remarks whose harm lies in tone or context, half of dev's English answers.
+REMARKS = ("diasafety", "saferlhf_2k")
 Where = Callable[[Row], bool]
 
 
@@ -79,6 +81,8 @@ def figures(dev: Sequence[Scored], held: Sequence[Scored], calibration: calibrat
             groups: dict[str, Where] = {"all": lambda row: True}
             for lang in ("en", "zh"):
                 groups[lang] = lambda row, lang=lang: language(row) == lang
+            if channel == 2:
+                groups["en_without_remarks"] = lambda row: language(row) == "en" and row["set"] not in REMARKS
             for one in sorted({one.row["set"] for one in scored}):
                 groups[one] = lambda row, one=one: row["set"] == one
             made = {group: figure(scored, calibration, thresholds, channel, where) for group, where in groups.items()}
@@ -249,8 +253,8 @@ WANTED = (
 )
 # What reading `sample --seed 12 --count 100` found; to be judged again whenever the phrases or the corpus change.
 HAND_CHECK = (
-    "100 pieces (`sample --seed 12`, beginnings and ends, judged before the labels were looked up; 34 labelled unsafe, 66 safe): **none mislabelled**, and 5 doubtful (two harmful ones "
-    "that say little that is harmful, a plan that is declined in its end, and two replies to a lonely person that decline instead of listening). Who judged had written a part of the text. "
+    "100 pieces (`sample --seed 12`, beginnings and ends, judged before the labels were looked up; 29 labelled unsafe, 71 safe): **none mislabelled**, and 4 doubtful (two unsafe answers of a real "
+    "set that say little that is harmful, a story about a girl who hurts herself, a request that is declined with a sentence that has nothing to do with it). Who judged had written a part of the text. "
     "Many pieces are clumsy: sentences of the templates do not fit each other or the request, and fillers from real traces speak of other things."
 )
 
@@ -337,7 +341,7 @@ def card(data: Path, work: Path, out: Path) -> None:
         "### Wanted and reached",
         table(["figure", "least", "reached"], wanted),
         "### Since version 1",
-        table(EARLIER_HEAD, [[name, before, between, reached(found, path)] for name, path, before, between in EARLIER]),
+        table(EARLIER_HEAD, [[name, *before, reached(found, path)] for name, path, *before in EARLIER]),
         MEMBERS,
         "### Beside others",
         PEERS,
@@ -415,7 +419,7 @@ LIMITS = """Besides:
 
 ABOUT = """A causal classifier that reads along: a GRU (160) over word pieces (16,000; 96 numbers each) and, for each channel, a gated mean of what it has said so far
 (64 numbers), under a small network with one output a head. Beside it a linear member weighs words and pairs of neighbouring words of the channel (131,071 hashed buckets, int8);
-on prompts and thinking half of its logit is added to that of risk. It reads eight tokens a call ({steps} unrolled steps of plain ONNX operators, opset 17) and carries {state} numbers a
+half of its logit is added to that of risk on prompts and thinking, and on answers the whole of what it says about Chinese words. On answers a fifth of the logit of refusal is taken from that of risk. It reads eight tokens a call ({steps} unrolled steps of plain ONNX operators, opset 17) and carries {state} numbers a
 stream; {size} MB in all.
 
 * **Input**: text of a prompt, a model's thinking and its answer, in this order through one state; each may be absent.
@@ -429,16 +433,16 @@ stream; {size} MB in all.
 * **Speed**: 6.8 µs a token for the network alone (version 2 beside it: 6.7), in batches of 16 streams on one thread of a busy shared core with ONNX Runtime 1.31.
 * **Meant for**: watching streams and ranking them for a closer look, beside rules. **Not meant for**: deciding about people, or blocking by itself."""
 
-TRAINING = """First 30.9 million tokens in 6 epochs (version 2), then {tokens} million of today's text in {epochs} more at half the learning rate ({minutes} minutes on one thread of two busy CPU
-cores; seed {seed}). AdamW, cosine rate, dropout 0.15. Every epoch reads real rows
+TRAINING = """First 30.9 million tokens in 6 epochs (version 2), then 5.3 million in one more at half the learning rate (version 3), then {tokens} million of today's text in {epochs} more, again at
+half the rate ({minutes} minutes of processor time on one thread; seed {seed}). AdamW, cosine rate, dropout 0.15. Every epoch reads real rows
 (large one-sided sets capped) and text of our own made anew: unsafe answers said as thinking, plans in phrases that name and never instruct, some of which see the harm and go on, each with a twin in the same
 style that declines; careful thinking that finds a harmless way; short questions of our own over every kind of harm with answers that go along and that advise against it, and harmless twins;
-requests in scenes (novels, games, roles, research), carried out, declined or harmless,
+longer answers in points that go along, at times behind a disclaimer, and that decline; harmful requests in the forms of everyday work (letters, lessons, scripts, plans), and everyday requests with helpful answers in the same forms;
+harmless answers that have nothing to do with a harmful request; requests in scenes (novels, games, roles, research), carried out, declined or harmless,
 with careful thinking that weighs them at length; harmless answers said as thinking; whole passages of thinking on harmless questions; and harmless requests of medicine, security, law, chemistry, biology, fiction, politics and everyday words that only sound
-dangerous. Prompts are absent one time in four, some are spelled in disguise, texts are cut at random. The loss is at every position and weighs
+dangerous. Prompts are absent one time in four, some are spelled in disguise, texts are cut at random; half of the jailbreaks whose goal is known are shown as that goal. The loss is at every position and weighs
 the first 40 tokens of a channel less. The word "policy" and the opening "Okay" of STAR-1 are exchanged at random; its requests that were not refused have no prompt label.
-The linear member was trained apart, on two epochs of the same text, with a logistic loss at every position; the corpus has longer answers in points since (going along, at times
-behind a disclaimer, and declining), which the GRU has not read.{taught}"""
+The linear member was trained apart for version 3, on two epochs of the text of then, with a logistic loss at every position, and has stayed as it was.{taught}"""
 
 TAUGHT = """
 
@@ -447,19 +451,24 @@ there is none. The second stage had seen fewer rows of `diasafety` and `cold_zh`
 
 # Figures of dev of the versions before.
 EARLIER = (
-    ("thinking, AUROC", ("dev", "thinking", "all", "auroc"), 0.939, 0.938),
-    ("thinking, found at 1 %", ("dev", "thinking", "all", "recall_at_1"), 0.231, 0.257),
-    ("thinking, AUROC, without the labels that follow the answer", ("dev_thinking_without_labels_by_answer", "auroc"), 0.977, 0.974),
-    ("thinking, found at 1 %, without those", ("dev_thinking_without_labels_by_answer", "recall_at_1"), 0.638, 0.586),
-    ("thinking, found at the shipped 1 %", ("dev", "thinking", "all", "recall_shipped_fpr_1"), None, 0.591),
-    ("English answers, AUROC", ("dev", "answer", "en", "auroc"), 0.786, 0.802),
-    ("English answers, found at 1 %", ("dev", "answer", "en", "recall_at_1"), 0.207, 0.216),
-    ("English answers, found at the shipped 1 %", ("dev", "answer", "en", "recall_shipped_fpr_1"), None, 0.174),
-    ("`saferlhf_2k`, AUROC", ("dev", "answer", "saferlhf_2k", "auroc"), 0.587, 0.584),
-    ("`do_not_answer`, AUROC", ("dev", "answer", "do_not_answer", "auroc"), 0.786, 0.870),
-    ("`jbb_artifacts`, AUROC", ("dev", "answer", "jbb_artifacts", "auroc"), 0.947, 0.973),
-    ("`diasafety`, AUROC", ("dev", "answer", "diasafety", "auroc"), 0.613, 0.680),
-    ("Chinese answers, AUROC", ("dev", "answer", "zh", "auroc"), 0.792, 0.815),
+    ("thinking, AUROC", ("dev", "thinking", "all", "auroc"), 0.939, 0.938, 0.947),
+    ("thinking, found at 1 %", ("dev", "thinking", "all", "recall_at_1"), 0.231, 0.257, 0.175),
+    ("thinking, AUROC, without the labels that follow the answer", ("dev_thinking_without_labels_by_answer", "auroc"), 0.977, 0.974, 0.986),
+    ("thinking, found at 1 %, without those", ("dev_thinking_without_labels_by_answer", "recall_at_1"), 0.638, 0.586, 0.671),
+    ("thinking, found at the shipped 1 %", ("dev", "thinking", "all", "recall_shipped_fpr_1"), None, 0.591, 0.689),
+    ("English answers, AUROC", ("dev", "answer", "en", "auroc"), 0.786, 0.802, 0.808),
+    ("English answers, found at 1 %", ("dev", "answer", "en", "recall_at_1"), 0.207, 0.216, 0.235),
+    ("English answers, found at the shipped 1 %", ("dev", "answer", "en", "recall_shipped_fpr_1"), None, 0.174, 0.174),
+    ("`saferlhf_2k`, AUROC", ("dev", "answer", "saferlhf_2k", "auroc"), 0.587, 0.584, 0.585),
+    ("`do_not_answer`, AUROC", ("dev", "answer", "do_not_answer", "auroc"), 0.786, 0.87, 0.857),
+    ("`jbb_artifacts`, AUROC", ("dev", "answer", "jbb_artifacts", "auroc"), 0.947, 0.973, 0.973),
+    ("`diasafety`, AUROC", ("dev", "answer", "diasafety", "auroc"), 0.613, 0.68, 0.683),
+    ("Chinese answers, AUROC", ("dev", "answer", "zh", "auroc"), 0.792, 0.815, 0.809),
+    ("`selfjb_strongreject` answers, AUROC", ("dev", "answer", "selfjb_strongreject", "auroc"), None, None, 0.802),
+    ("`pyrit_scorer_evals`, AUROC", ("dev", "answer", "pyrit_scorer_evals", "auroc"), None, None, 0.791),
+    ("Chinese answers, found at 1 %", ("dev", "answer", "zh", "recall_at_1"), None, None, 0.113),
+    ("prompts, AUROC", ("dev", "prompt", "all", "auroc"), None, None, 0.916),
+    ("prompts, found at 1 %", ("dev", "prompt", "all", "recall_at_1"), None, None, 0.45),
 )
 # What others find; filled from `peers.py` by hand.
 PEERS = """On the same rows (`models/peers.py`; LiteLLM 1.106 with every category of harm, bias, insult, abuse and injection that it ships, on every sixth text; the keywords are some forty plain words of
@@ -498,7 +507,7 @@ Early: within the first 165 tokens (about 128 words) 46.8 % of dev's unsafe thin
 
 200 traces and 296 windows of dev were also labelled by a reader who did not know the sets' labels; nothing was chosen by these. Version 2, then shipped: AUROC of thinking 0.940 and 0.955 over whole traces
 (found at 5 % false alarms 69.4 % and 77.6 %; at 1 %, which is one of 105 safe texts, 44.7 % and 47.1 %), 0.908 and 0.915 over windows; of answers 0.928 and 0.931 over traces, 0.828 and 0.843 over windows."""
-EARLIER_HEAD = ["dev", "version 1", "version 2", "shipped"]
+EARLIER_HEAD = ["dev", "version 1", "version 2", "version 3", "shipped"]
 
 SECOND = """all-MiniLM-L6-v2 (six layers, two of them and the embeddings kept, vocabulary cut to 16,384) was fine-tuned on windows of 128 word pieces with the prompt's end beside them, on the
 English rows and synthetic text: 13,959 windows in 19 minutes of one thread on busy cores, which is two thirds of an epoch. On a sample of dev (at most three windows a channel), beside a default
