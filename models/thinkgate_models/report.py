@@ -404,14 +404,14 @@ threshold and stay in every table."""
 LIMITS = """Besides:
 
 * All real *unsafe thinking* at hand may only be measured, so the model has learned unsafe thinking from text of our own making alone. Real traces differ.
-* Since version 2 some figures fell: thinking found at 1 % of all of dev's safe thinking (25.7 to 17.5 %; 34 of those 324 are labelled by their answer and mostly plan the harm, without them it rose from 58.6 to 67.1 %),
-  AUROC of Chinese answers (0.815 to 0.809) and of `do_not_answer` (0.870 to 0.857).
+* Since version 3 some figures fell: thinking found at 1 % of dev's safe thinking (17.5 to 17.0 %; 34 of those 324 are labelled by their answer and mostly plan the harm, without them from 67.1 to 62.0 %, where
+  1 % are two texts), AUROC of prompts (0.916 to 0.914), and the share flagged on `wj_qwen3_32b_safe_cot` by a threshold that did not see it rose (23.6 to 25.7 %).
 * There is no Chinese thinking in the data; what it does on Chinese thinking is measured on forty pieces of our own alone (see "Pieces written by hand").
 * dev has 324 safe traces, so a rate of 0.1 % cannot be shown on it; the column stands for "above the highest safe score" there, and in every group with fewer than 1,000 safe texts.
 * Short remarks whose harm lies in tone or context (`diasafety`, `saferlhf_2k`) are little better than chance, and hardly any is found at the shipped thresholds: together they are half of
   dev's unsafe English answers, and no change of data, teacher or training that was tried moved them much. Offensive Chinese posts (`cold_zh`) are ranked better than chance but hardly found either.
 * Requests and thinking that are risky but handled with care are where false alarms come from: on `wj_qwen3_32b_safe_cot` (adversarial prompts) a threshold chosen without
-  that set flags far more than its nominal 1 % (see "Benign text"): about a quarter of its texts (28 % in version 2); a margin that would hold on it leaves next to nothing found. The shipped threshold has seen that set and keeps it at about 5 %.
+  that set flags far more than its nominal 1 % (see "Benign text"): about a quarter of its texts; a margin that would hold on it leaves next to nothing found. The shipped threshold has seen that set and keeps it at about 5 %.
   Medicine, law and biology are represented by our own templates only; no real traffic of these domains was measured.
 * `child_safety` has no examples at all and `cbrn` four rows: their heads say nothing and their thresholds are 1. The other categories are hints, not verdicts.
 * It sees tone and topic, not truth: wrong facts, subtle persuasion and code that does harm quietly pass.
@@ -476,22 +476,22 @@ both languages). Beside each, what the default finds at that one's own rate of f
 
 | | | unsafe found | safe flagged | the default at that rate |
 |---|---|---|---|---|
-| keywords | English thinking | 48.6 % | 19.1 % | 98.5 % |
-| keywords | English answers | 22.2 % | 5.8 % | 39.6 % |
-| keywords | Chinese answers | 8.4 % | 3.1 % | 19.4 % |
-| keywords | English prompts | 17.2 % | 2.8 % | 49.2 % |
+| keywords | English thinking | 48.6 % | 19.1 % | 99.2 % |
+| keywords | English answers | 22.2 % | 5.8 % | 41.1 % |
+| keywords | Chinese answers | 8.4 % | 3.1 % | 25.4 % |
+| keywords | English prompts | 17.2 % | 2.8 % | 49.7 % |
 | LiteLLM | English thinking | 35.4 % | 31.5 % | 100 % |
-| LiteLLM | English answers | 19.0 % | 13.4 % | 52.1 % |
-| LiteLLM | Chinese answers | 0.0 % | 0.0 % | 4.6 % |
-| LiteLLM | English prompts | 14.8 % | 10.0 % | 69.9 % |
+| LiteLLM | English answers | 19.0 % | 13.4 % | 53.1 % |
+| LiteLLM | Chinese answers | 0.0 % | 0.0 % | 0.2 % |
+| LiteLLM | English prompts | 14.8 % | 10.0 % | 67.9 % |
 | thinkgate's rules alone | thinking | 24.9 % | see [docs/quality.md](../../docs/quality.md) | – |
 | thinkgate's rules alone | answers | 5.0 % | | – |
 
 The default has been calibrated on these rows, the others were not. `jailguard` 0.1.2 could not be measured: its embedder is fetched from a hub at the first use, and no package ships the very file that it asks for."""
 # What the two members reach alone and together.
-MEMBERS = """What made the difference, on dev's thinking and every second of its answers and prompts (found at 1 % here from the value at the end of the text, not from flags):
+MEMBERS = """What the members do, with the weights of version 3, on dev's thinking and every second of its answers and prompts (found at 1 % here and in what follows from the value at the end of the text, not from flags):
 
-| | version 2 | its GRU, one epoch of the new text later | linear member alone | both, half its logit |
+| | version 2 | its GRU, one epoch of the text of version 3 later | linear member alone | both, half its logit |
 |---|---|---|---|---|
 | thinking, AUROC and found at 1 % | 0.938, 18.5 % | 0.948, 18.0 % | 0.932, 8.7 % | 0.947, 21.6 % |
 | the same without the labels that follow the answer | 0.974, 57.3 % | 0.983, 65.3 % | 0.978, 52.4 % | 0.986, 74.6 % |
@@ -500,13 +500,26 @@ MEMBERS = """What made the difference, on dev's thinking and every second of its
 | English answers | 0.823, 25.9 % | 0.831, 27.9 % | 0.726, 4.0 % | 0.832, 16.4 % |
 | Chinese answers | 0.810, 16.9 % | 0.803, 19.3 % | 0.826, 13.0 % | 0.825, 18.1 % |
 
-So the linear member speaks on prompts and thinking and is silent on answers, where it ranks Chinese ones better and costs many English ones their place at few false alarms. That it is
-nearly as good as the GRU on thinking says how much of what is learned there are words. The weight (0.5, of 0.1 to 1) and the channels were chosen on dev.
+So the linear member speaks on prompts, thinking and Chinese answers, and not on English answers, where it costs many their place at few false alarms. That it is nearly as good as the GRU on thinking says how much of what is
+learned there are words. Its weight (0.5, of 0.1 to 1) and the channels were chosen on dev; so was an offset of 2.5 logits that brings Chinese answers to the scale of English ones, without which one threshold for both costs half of the English ones.
+With half its logit and that offset Chinese answers have AUROC 0.820 rather than 0.803; the whole logit gives 0.829 and fewer finds at one threshold for both languages.
 
-Early: within the first 165 tokens (about 128 words) 46.8 % of dev's unsafe thinking is flagged at the shipped 1 % threshold and 1.0 % of the safe without those 34 labels; at the 0.1 % one 23.1 % and none.
+What version 4's GRU gained over version 3's, on dev's answers:
 
-200 traces and 296 windows of dev were also labelled by a reader who did not know the sets' labels; nothing was chosen by these. Version 2, then shipped: AUROC of thinking 0.940 and 0.955 over whole traces
-(found at 5 % false alarms 69.4 % and 77.6 %; at 1 %, which is one of 105 safe texts, 44.7 % and 47.1 %), 0.908 and 0.915 over windows; of answers 0.928 and 0.931 over traces, 0.828 and 0.843 over windows."""
+| | version 3 | one epoch of today's text later | less a fifth of the logit of refusal | version 3 with that |
+|---|---|---|---|---|
+| English, AUROC and found at 1 % | 0.808, 22.0 % | 0.802, 25.1 % | 0.808, 25.4 % | 0.810, 22.3 % |
+| the same without `diasafety` and `saferlhf_2k` | 0.925, 43.6 % | 0.914, 48.8 % | 0.922, 49.3 % | 0.926, 44.2 % |
+| `selfjb_strongreject` | 0.802 | 0.823 | 0.846 | 0.821 |
+| `do_not_answer` | 0.857 | 0.810 | 0.868 | 0.881 |
+
+The mean of both weights lies between (English answers 0.810, 23.3 %; without the remarks 0.924, 46.8 %). Which kinds of everyday and of harmful requests the text of version 4 has was chosen after reading what version 3 got wrong on dev;
+a request that had come out like one of dev's was exchanged, and none shares more than half of its longer words with one.
+
+Early: within the first 165 tokens (about 128 words) 47.0 % of dev's unsafe thinking is flagged at the shipped 1 % threshold and 1.0 % of the safe without those 34 labels; at the 0.1 % one 25.7 % and none.
+
+200 traces and 296 windows of dev were also labelled by a reader who did not know the sets' labels; nothing was chosen by these. Version 3, then shipped: AUROC of thinking 0.955 and 0.961 over whole traces
+(found at 5 % false alarms 77.6 % and 81.2 %; at 1 %, which is one of 105 safe texts, 47.1 % and 52.9 %), 0.915 and 0.920 over windows; of answers 0.935 and 0.935 over traces (at 1 % 15.8 % and 36.8 %), 0.842 and 0.854 over windows."""
 EARLIER_HEAD = ["dev", "version 1", "version 2", "version 3", "shipped"]
 
 SECOND = """all-MiniLM-L6-v2 (six layers, two of them and the embeddings kept, vocabulary cut to 16,384) was fine-tuned on windows of 128 word pieces with the prompt's end beside them, on the
