@@ -430,7 +430,7 @@ stream; {size} MB in all.
 * **Thresholds**: `fpr_1` and `fpr_0.1` are flagged shares of benign text (dev and held-out rows), raised where a single domain of 40 texts or more would have more than 5 % or 1 % flagged,
   and by up to a quarter logit more where that makes them hold on every domain left out. Those of `safety_thinking` and `refusal` on thinking are also raised until the first 32 tokens of thinking on harmful prompts,
   which say again what is asked, flag no more than these 5 % or 1 %.
-* **Speed**: 6.8 µs a token for the network alone (version 2 beside it: 6.7), in batches of 16 streams on one thread of a busy shared core with ONNX Runtime 1.31.
+* **Speed**: 8.7 µs a token for the network alone (version 3 beside it: 8.6), in batches of 16 streams on one thread of a busy shared core with ONNX Runtime 1.31.
 * **Meant for**: watching streams and ranking them for a closer look, beside rules. **Not meant for**: deciding about people, or blocking by itself."""
 
 TRAINING = """First 30.9 million tokens in 6 epochs (version 2), then 5.3 million in one more at half the learning rate (version 3), then {tokens} million of today's text in {epochs} more, again at
