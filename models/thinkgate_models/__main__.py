@@ -33,10 +33,10 @@ def main() -> None:
             step.add_argument("--second-out", type=Path, required=True, help="folder of the second stage's files")
         if name in ("teach", "train"):
             step.add_argument("--epochs", type=int, default=10)
-            step.add_argument("--minutes", type=float, default=40.0, help="stop after this time")
+            step.add_argument("--minutes", type=float, default=40.0, help="stop after so much processor time")
         if name == "count":
             step.add_argument("--epochs", type=int, default=2)
-        if name == "train":
+        if name in ("teach", "train"):
             step.add_argument("--start", type=Path, help="weights to go on from")
         if name == "teach":
             step.add_argument("--layers", type=int, default=6, help="of the encoder's six")
@@ -50,7 +50,7 @@ def main() -> None:
     if given.step == "prepare":
         train.prepare(given.data, given.work)
     elif given.step == "teach":
-        teach.teach(given.data, given.work, given.epochs, given.seed, given.minutes, given.layers)
+        teach.teach(given.data, given.work, given.epochs, given.seed, given.minutes, given.layers, given.start)
     elif given.step == "label":
         teach.label(given.data, given.work, given.seed, given.count)
     elif given.step == "train":

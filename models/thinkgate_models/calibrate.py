@@ -152,18 +152,21 @@ def thresholds(scored: Sequence[Scored], calibration: Calibration, decision: Dec
                 found[name][head_name] = dict.fromkeys(RATES, 1.0)
                 continue
             values = benign_values(scored, calibration, decision, channel, head)
-            margins = {rate: margin_for(values, rate) if head == 0 else 0.0 for rate in RATES}
-            chosen = {rate: threshold(values, rate, margins[rate]) for rate in RATES}
+            chosen = {rate: threshold(values, rate, margin_for(values, rate) if head == 0 else 0.0) for rate in RATES}
             if channel == 1 and head in BENIGN_PROMPT_HEADS:
                 openings = opening_values(scored, calibration, decision, head)
                 chosen = {rate: max(least, threshold_at(openings, WORST_DOMAIN[rate])) for rate, least in chosen.items()}
-            found[name][head_name] = {rate: min(1.0, math.ceil(value * 1e5) / 1e5) for rate, value in chosen.items()}
+            found[name][head_name] = {rate: printed(value) for rate, value in chosen.items()}
     return found
 
 
-def leave_one_out(scored: Sequence[Scored], calibration: Calibration, decision: Decision, channel: int, rate: str = "fpr_1") -> dict[str, tuple[int, float]]:
+def printed(threshold: float) -> float:
+    """A threshold with five digits, rounded up."""
+    return min(1.0, math.ceil(threshold * 1e5) / 1e5)
+
+
+def leave_one_out(values: dict[str, np.ndarray], rate: str = "fpr_1") -> dict[str, tuple[int, float]]:
     """For each benign domain, its texts and the share flagged by a threshold and a margin that were both chosen without it."""
-    values = benign_values(scored, calibration, decision, channel, 0)
     found = {}
     for domain, own in sorted(values.items()):
         others = without(values, domain)

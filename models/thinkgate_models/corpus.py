@@ -6,7 +6,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from . import augment, pairs_en, pairs_zh, phrases_en, replies_en, replies_zh, scenes_en, scenes_zh
+from . import articles_en, augment, everyday_en, pairs_en, pairs_zh, phrases_en, replies_en, replies_zh, scenes_en, scenes_zh
 from .augment import PHRASES, Frame
 from .data import Categories, Example, Row, Segment, categories, label, language, refuses
 
@@ -39,9 +39,14 @@ OWN = {
     "reply": {"en": 900, "zh": 0},
     "case": {"en": 400, "zh": 250},
     "listed": {"en": 900, "zh": 450},
+    "astray": {"en": 350, "zh": 150},
+    "everyday": {"en": 1100, "zh": 0},
+    "article": {"en": 600, "zh": 0},
 }
 # Share of the requests of our own text that stand in a scene.
 SCENE_SHARE = 0.25
+# Share of the jailbreaks with a known goal that are shown as the goal alone, with the same answer.
+GOAL_SHARE = 0.5
 SCENES = {"en": scenes_en, "zh": scenes_zh}
 REPLIES = {"en": replies_en, "zh": replies_zh}
 CASES = {lang: [case for cases in scenes.CASES.values() for case in cases] for lang, scenes in SCENES.items()}
@@ -57,6 +62,12 @@ def prompt_label(row: Row) -> int | None:
     if row["set"] == "star1" and not refuses(row["answer"]):
         return None
     return label(row, PROMPT)
+
+
+def goal_of(row: Row) -> str | None:
+    """What a jailbreak asks for, where the source names it."""
+    extra = row.get("extra")
+    return extra.get("goal") if isinstance(extra, dict) else None
 
 
 class Corpus:
@@ -134,7 +145,7 @@ class Corpus:
         segments = []
         has_more = bool(row["thinking"] or row["answer"])
         if row["prompt"] and not (has_more and rng.random() < 0.25):
-            text = row["prompt"]
+            text = (goal_of(row) if rng.random() < GOAL_SHARE else None) or row["prompt"]
             if rng.random() < 0.05:
                 text = augment.disguise(text, lang, rng)
             segments.append(Segment(PROMPT, text, prompt_risk, categories=categories(row, prompt_risk)))
@@ -176,12 +187,17 @@ class Corpus:
                 examples += self.replies(row, lang, rng)
             for row in rng.choices(self.bad_prompts[lang], k=OWN["listed"][lang]):
                 examples += self.listed(row, lang, rng)
+            for row in rng.choices(self.bad_prompts[lang], k=OWN["astray"][lang]):
+                examples.append(self.astray(row, lang, rng))
+            for _ in range(OWN["everyday"][lang]):
+                examples.append(self.everyday(lang, rng))
+            for _ in range(OWN["article"][lang]):
+                examples += self.article(lang, rng)
         return examples
 
     def request(self, row: Row, lang: str, rng: random.Random) -> Frame:
         """The request of a row; of a jailbreak its goal, where the source names it."""
-        goal = (row.get("extra") or {}).get("goal") if isinstance(row.get("extra"), dict) else None
-        return augment.frame(goal or row["prompt"], lang, rng)
+        return augment.frame(goal_of(row) or row["prompt"], lang, rng)
 
     def twins(self, row: Row, lang: str, rng: random.Random, *, with_answer: bool) -> list[Example]:
         """Thinking that complies with a harmful request, and thinking in the same style that declines it."""
@@ -293,6 +309,34 @@ class Corpus:
         good = augment.listed(rng.choice(declining), augment.pick(words.DECLINE_PARTS, 1, 6, rng), rng.choice((*words.DECLINE_ENDS, *words.ENDS)), request, lang, rng)
         made = [self.answered(ask, asked, harm, bad, 1, lang, rng)]
         return [*made, self.answered(ask, asked, harm, good, 0, lang, rng)] if asked else made
+
+    def astray(self, row: Row, lang: str, rng: random.Random) -> Example:
+        """A harmless answer that has nothing to do with the harmful request of a row."""
+        answer = rng.choice(self.good_answers[lang] or [row])["answer"] or ""
+        return self.answered(row["prompt"], prompt_label(row), categories(row, 1), answer, 0, lang, rng)
+
+    def everyday(self, lang: str, rng: random.Random) -> Example:
+        """A helpful answer to an everyday request, in the forms that harmful ones have, too."""
+        asks, parts = rng.choice(everyday_en.EVERYDAY)
+        request = augment.frame(rng.choice(asks), lang, rng)
+        return self.answered(request.ask, 0, SAFE, self.formed(parts, request, lang, rng), 0, lang, rng)
+
+    def article(self, lang: str, rng: random.Random) -> list[Example]:
+        """A harmful request in the form of everyday work: an answer that goes along, and one that declines."""
+        category, asks, parts = rng.choice(articles_en.ARTICLES)
+        request, harm, words = augment.frame(rng.choice(asks), lang, rng), frozenset({category}), REPLIES[lang]
+        declining = rng.choice((words.DECLINE_LEADS, words.DECLINE_LEADS, words.LEADS))
+        good = augment.listed(rng.choice(declining), augment.pick(words.DECLINE_PARTS, 1, 5, rng), rng.choice((*words.DECLINE_ENDS, *words.ENDS)), request, lang, rng)
+        answers = ((self.formed(parts, request, lang, rng), 1), (good, 0))
+        return [self.answered(request.ask, 1, harm, text, risk, lang, rng) for text, risk in answers]
+
+    def formed(self, parts: Sequence[str], request: Frame, lang: str, rng: random.Random) -> str:
+        """Some parts of an answer, mostly in their order, with an opening and an end that harmful and harmless answers share."""
+        words, kept = REPLIES[lang], sorted(rng.sample(range(len(parts)), rng.randint(min(2, len(parts)), len(parts))))
+        if rng.random() < 0.3:
+            rng.shuffle(kept)
+        lead = rng.choice(rng.choice((("",), words.LEADS, words.READY_LEADS)))
+        return augment.listed(lead, [parts[number] for number in kept], rng.choice(("", *words.ENDS)), request, lang, rng)
 
     def reply(self, body: Sequence[str], request: Frame, lang: str, rng: random.Random) -> str:
         """An answer to a harmless request, as a sentence or two or in points."""

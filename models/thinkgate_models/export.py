@@ -13,6 +13,9 @@ from .model import (
     PAIR_CHANNEL,
     PAIR_HASH,
     PAIR_OFFSET,
+    REFUSAL,
+    REFUSAL_WEIGHTS,
+    TALLY_OFFSETS,
     TALLY_PRIOR,
     TALLY_SCALE,
     TALLY_WEIGHTS,
@@ -142,7 +145,8 @@ def build(model: GateNet) -> onnx.ModelProto:
     after = [h, graph.add("Gather", sums, final, axis=1)]
     if model.tally is not None:
         first = weighed + shape.channels
-        graph.add("Add", logits, linear_risk(graph, model, *(part(sums, start, start + shape.channels, axis_2, f"tally_{start}") for start in (first, first + shape.channels))), name="logits")
+        totals = (part(sums, start, start + shape.channels, axis_2, f"tally_{start}") for start in (first, first + shape.channels))
+        graph.add("Add", logits, joined_risk(graph, model, *totals, part(logits, REFUSAL, REFUSAL + 1, axis_2, "refusal")), name="logits")
         after.append(last)
     graph.add("Concat", *after, name="state_out", axis=1)
 
@@ -195,19 +199,25 @@ def counts(graph: Graph, model: GateNet, here: str, part: Callable[[str, int, in
     table, scale = quantise_tally(model.tally.weight.weight.detach())
     found = graph.add("Cast", graph.add("Gather", graph.constant(table.numpy().reshape(-1), "tally"), bucket, axis=0), to=TensorProto.FLOAT)
     weight = graph.add("Mul", graph.add("ReduceSum", found, "axis_2", keepdims=1), graph.constant(scale.numpy().astype(np.float32), "tally_scale"))
+    heard = graph.constant(model.tally.heard.numpy().astype(np.int8), "tally_heard")
+    here = graph.add("Mul", here, graph.add("Cast", graph.add("Gather", heard, "tokens", axis=0), to=TensorProto.FLOAT))
     return [graph.add("Mul", here, weight), here], last
 
 
-def linear_risk(graph: Graph, model: GateNet, sums: str, tokens: str) -> str:
-    """What the linear member adds to the logits, `[B, 8, heads]`: zeros but for risk."""
+def joined_risk(graph: Graph, model: GateNet, sums: str, tokens: str, refusal: str) -> str:
+    """What the linear member and the logit of refusal add to the logits, `[B, 8, heads]`: zeros but for risk."""
     assert model.tally is not None
-    mean = graph.add("Div", sums, graph.add("Add", tokens, graph.constant(np.array(TALLY_PRIOR, dtype=np.float32), "tally_prior")))
     channels = np.array(TALLY_WEIGHTS, dtype=np.float32)
-    strength = graph.constant(np.diag(channels * np.float32(TALLY_SCALE)), "tally_weights")
-    weighed = graph.add("ReduceSum", graph.add("Mul", mean, graph.add("Gather", strength, "channel", axis=0)), "axis_2", keepdims=1)
+    scaled = graph.add("Mul", sums, graph.constant(channels * np.float32(TALLY_SCALE), "tally_weights"))
+    offset = graph.add("Mul", tokens, graph.constant(np.array(TALLY_OFFSETS, dtype=np.float32), "tally_offset"))
+    prior = graph.constant(np.array(TALLY_PRIOR, dtype=np.float32), "tally_prior")
+    mean = graph.add("Div", graph.add("Add", scaled, offset), graph.add("Add", tokens, prior))
+    weighed = graph.add("ReduceSum", graph.add("Mul", mean, graph.add("Gather", "channel_is", "channel", axis=0)), "axis_2", keepdims=1)
     bias = graph.constant((channels * model.tally.bias.detach().numpy())[:, None], "tally_bias")
+    refused = graph.constant(np.array(REFUSAL_WEIGHTS, dtype=np.float32)[:, None], "refusal_weights")
+    added = graph.add("Add", graph.add("Add", weighed, graph.add("Gather", bias, "channel", axis=0)), graph.add("Mul", refusal, graph.add("Gather", refused, "channel", axis=0)))
     risk = graph.constant(np.eye(1, model.shape.heads, dtype=np.float32), "tally_to_risk")
-    return graph.add("Mul", graph.add("Add", weighed, graph.add("Gather", bias, "channel", axis=0)), risk)
+    return graph.add("Mul", added, risk)
 
 
 def export(model: GateNet, path: Path) -> None:

@@ -19,8 +19,13 @@ from torch import Tensor, nn
 from .data import CHANNELS, HEADS
 
 WEIGHT_FLOOR = 0.01
-# What the linear member's logit weighs beside the GRU's, on each channel; of answers the GRU alone finds more at few false alarms.
-TALLY_WEIGHTS = (0.5, 0.5, 0.0)
+REFUSAL = HEADS.index("refusal")
+# What the linear member's logit weighs beside the GRU's, on each channel.
+TALLY_WEIGHTS = (0.5, 0.5, 0.5)
+# What is added once it counts many tokens: on answers, of which it counts the Chinese ones, so that one threshold fits both languages.
+TALLY_OFFSETS = (0.0, 0.0, -2.5)
+# What the logit of refusal weighs in that of risk, on each channel, once the members are joined: an answer that declines is the less of a risk.
+REFUSAL_WEIGHTS = (0.0, 0.0, -0.2)
 # The linear member's sum over a text is divided by its tokens and so many more, and multiplied by this.
 TALLY_PRIOR, TALLY_SCALE = 16.0, 20.0
 # Multipliers and offsets of its hash: of a word, of a pair of words.
@@ -61,6 +66,9 @@ class Tally(nn.Module):
         self.shape = shape
         self.weight = nn.Embedding(shape.buckets, 1)
         self.bias = nn.Parameter(torch.zeros(shape.channels))
+        # Which tokens count on which channel.
+        self.heard: Tensor
+        self.register_buffer("heard", torch.ones(shape.vocabulary, shape.channels))
         nn.init.zeros_(self.weight.weight)
 
     def forward(self, tokens: Tensor, channel: Tensor, mask: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,7 +78,7 @@ class Tally(nn.Module):
         before = torch.cat([last.long(), tokens[:, :-1]], dim=1)
         word = (tokens * WORD_HASH + channel * WORD_CHANNEL + WORD_OFFSET) % shape.buckets
         pair = (before * PAIR_HASH + tokens * WORD_HASH + channel * PAIR_CHANNEL + PAIR_OFFSET) % shape.buckets
-        here = nn.functional.one_hot(channel, shape.channels).to(sums.dtype) * mask.unsqueeze(2)
+        here = nn.functional.one_hot(channel, shape.channels).to(sums.dtype) * mask.unsqueeze(2) * self.heard[tokens]
         sums = sums.unsqueeze(1) + ((self.weight(word) + self.weight(pair)) * here).cumsum(1)
         counts = counts.unsqueeze(1) + here.cumsum(1)
         mine = nn.functional.one_hot(channel, shape.channels).to(sums.dtype)
@@ -124,7 +132,10 @@ class GateNet(nn.Module):
         after = torch.cat([h[rows, last], sums[rows, last], weights[rows, last]], dim=1)
         if self.tally is not None:
             linear, counts = self.tally(tokens, channel, mask, counted)
-            logits = torch.cat([logits[..., :1] + (torch.tensor(TALLY_WEIGHTS)[channel] * linear)[:, at].unsqueeze(2), logits[..., 1:]], dim=2)
+            heard = counts[..., shape.channels : 2 * shape.channels].gather(2, channel.unsqueeze(2)).squeeze(2)
+            linear = torch.tensor(TALLY_WEIGHTS)[channel] * linear + torch.tensor(TALLY_OFFSETS)[channel] * heard / (heard + TALLY_PRIOR)
+            more = linear[:, at] + torch.tensor(REFUSAL_WEIGHTS)[channel][:, at] * logits[..., REFUSAL]
+            logits = torch.cat([logits[..., :1] + more.unsqueeze(2), logits[..., 1:]], dim=2)
             after = torch.cat([after, counts[rows, last]], dim=1)
         return logits, torch.where(empty, state, after)
 

@@ -25,12 +25,14 @@ from .text import load_tokenizer
 from .train import training_rows
 
 NAME = "thinkgate-default"
-VERSION = "3"
+VERSION = "4"
 DECISION = Decision(pool="last", burn_in_tokens=0, consecutive=2)
 # Tokens of a channel that are read when figures are made.
 LONGEST = 400
 # Tokens at a channel's start that calibration leaves out.
 UNSETTLED = 16
+# Sets of short remarks whose harm lies in tone or context, half of dev's English answers.
+REMARKS = ("diasafety", "saferlhf_2k")
 Where = Callable[[Row], bool]
 
 
@@ -79,6 +81,8 @@ def figures(dev: Sequence[Scored], held: Sequence[Scored], calibration: calibrat
             groups: dict[str, Where] = {"all": lambda row: True}
             for lang in ("en", "zh"):
                 groups[lang] = lambda row, lang=lang: language(row) == lang
+            if channel == 2:
+                groups["en_without_remarks"] = lambda row: language(row) == "en" and row["set"] not in REMARKS
             for one in sorted({one.row["set"] for one in scored}):
                 groups[one] = lambda row, one=one: row["set"] == one
             made = {group: figure(scored, calibration, thresholds, channel, where) for group, where in groups.items()}
@@ -93,7 +97,7 @@ def figures(dev: Sequence[Scored], held: Sequence[Scored], calibration: calibrat
         dev, calibration, thresholds, 1, lambda row: not (row["set"] == calibrate.LABELLED_BY_ANSWER and label(row, 1) == 0)
     )
     found["leave_one_domain_out"] = {
-        name: {domain: {"texts": count, "flagged": round(share, 4)} for domain, (count, share) in calibrate.leave_one_out([*dev, *held], calibration, DECISION, channel).items()}
+        name: {domain: {"texts": count, "flagged": round(share, 4)} for domain, (count, share) in calibrate.leave_one_out(calibrate.benign_values([*dev, *held], calibration, DECISION, channel, 0)).items()}
         for channel, name in enumerate(CHANNELS)
     }
     return found
@@ -204,21 +208,26 @@ def export_second(data: Path, work: Path, out: Path, second_out: Path) -> None:
     second.export(trained, second_out / "model.onnx")
     shutil.copyfile(work / "second-tokenizer.json", second_out / "tokenizer.json")
     own = digest(second_out / "model.onnx")
-    dev, first_dev, held, _ = english(data, work, out)
+    dev, first_dev, held, first_held = english(data, work, out)
     dev_scored, held_scored = (second.scores(work, second_out / "model.onnx", rows, name, own) for rows, name in ((dev, "dev"), (held, "held")))
     calibration = calibrate.calibrate(dev_scored, 0)
-    thresholds = calibrate.thresholds([*dev_scored, *held_scored], calibration, second.DECISION)
-    default = json.loads((out / "manifest.json").read_text())["calibration"]
-    first = {channel: second.final(first_dev, default, DECISION, channel) for channel in (1, 2)}
-    theirs = {channel: second.final(dev_scored, calibration, second.DECISION, channel) for channel in (1, 2)}
-    found: dict[str, Any] = {CHANNELS[channel]: second.compared(dev, first[channel], theirs[channel], channel) for channel in (1, 2)}
-    found["weights"] = second.best_weight(dev, first, theirs)
-    found["leave_one_domain_out"] = {
-        CHANNELS[channel]: calibrate.leave_one_out([*dev_scored, *held_scored], calibration, second.DECISION, channel) for channel in (1, 2)
-    }
+    default = json.loads((out / "manifest.json").read_text())
+    found: dict[str, Any] = {"leave_one_domain_out": {}}
+    thresholds: calibrate.Thresholds = {}
+    pairs = {}
+    for channel in second.READ:
+        name = CHANNELS[channel]
+        judged = second.judged([*dev, *held], [*first_dev, *first_held], [*dev_scored, *held_scored], default["calibration"], calibration, DECISION, channel)
+        benign = {rate: judged.benign(default["thresholds"][name]["risk"][rate]) for rate in calibrate.RATES}
+        chosen = {rate: calibrate.threshold(values, rate, calibrate.margin_for(values, rate)) for rate, values in benign.items()}
+        thresholds[name] = {"risk": {rate: calibrate.printed(value) for rate, value in chosen.items()}}
+        found["leave_one_domain_out"][name] = calibrate.leave_one_out(benign["fpr_1"])
+        pairs[channel] = judged.part(len(dev))
+        found[name] = second.compared(pairs[channel], thresholds[name]["risk"], default["thresholds"][name]["risk"])
+    found["weights"] = second.best_weight(pairs)
     found["quantisation"] = second.quantised(trained, work, dev[::25], dev_scored[::25], calibration)
     files = {name: digest(second_out / name) for name in ("model.onnx", "tokenizer.json")}
-    (second_out / "manifest.json").write_text(second.manifest(files, calibration, thresholds, found))
+    (second_out / "manifest.json").write_text(second.manifest(files, {CHANNELS[channel]: calibration[CHANNELS[channel]] for channel in second.READ}, thresholds, found))
     print(json.dumps(found, indent=1))
 
 
@@ -244,8 +253,8 @@ WANTED = (
 )
 # What reading `sample --seed 12 --count 100` found; to be judged again whenever the phrases or the corpus change.
 HAND_CHECK = (
-    "100 pieces (`sample --seed 12`, beginnings and ends, judged before the labels were looked up; 34 labelled unsafe, 66 safe): **none mislabelled**, and 5 doubtful (two harmful ones "
-    "that say little that is harmful, a plan that is declined in its end, and two replies to a lonely person that decline instead of listening). Who judged had written a part of the text. "
+    "100 pieces (`sample --seed 12`, beginnings and ends, judged before the labels were looked up; 29 labelled unsafe, 71 safe): **none mislabelled**, and 4 doubtful (two unsafe answers of a real "
+    "set that say little that is harmful, a story about a girl who hurts herself, a request that is declined with a sentence that has nothing to do with it). Who judged had written a part of the text. "
     "Many pieces are clumsy: sentences of the templates do not fit each other or the request, and fillers from real traces speak of other things."
 )
 
@@ -332,7 +341,7 @@ def card(data: Path, work: Path, out: Path) -> None:
         "### Wanted and reached",
         table(["figure", "least", "reached"], wanted),
         "### Since version 1",
-        table(EARLIER_HEAD, [[name, before, between, reached(found, path)] for name, path, before, between in EARLIER]),
+        table(EARLIER_HEAD, [[name, *before, reached(found, path)] for name, path, *before in EARLIER]),
         MEMBERS,
         "### Beside others",
         PEERS,
@@ -395,14 +404,14 @@ threshold and stay in every table."""
 LIMITS = """Besides:
 
 * All real *unsafe thinking* at hand may only be measured, so the model has learned unsafe thinking from text of our own making alone. Real traces differ.
-* Since version 2 some figures fell: thinking found at 1 % of all of dev's safe thinking (25.7 to 17.5 %; 34 of those 324 are labelled by their answer and mostly plan the harm, without them it rose from 58.6 to 67.1 %),
-  AUROC of Chinese answers (0.815 to 0.809) and of `do_not_answer` (0.870 to 0.857).
+* Since version 3 some figures fell: thinking found at 1 % of dev's safe thinking (17.5 to 17.0 %; 34 of those 324 are labelled by their answer and mostly plan the harm, without them from 67.1 to 62.0 %, where
+  1 % are two texts), AUROC of prompts (0.916 to 0.914), and the share flagged on `wj_qwen3_32b_safe_cot` by a threshold that did not see it rose (23.6 to 25.7 %).
 * There is no Chinese thinking in the data; what it does on Chinese thinking is measured on forty pieces of our own alone (see "Pieces written by hand").
 * dev has 324 safe traces, so a rate of 0.1 % cannot be shown on it; the column stands for "above the highest safe score" there, and in every group with fewer than 1,000 safe texts.
 * Short remarks whose harm lies in tone or context (`diasafety`, `saferlhf_2k`) are little better than chance, and hardly any is found at the shipped thresholds: together they are half of
   dev's unsafe English answers, and no change of data, teacher or training that was tried moved them much. Offensive Chinese posts (`cold_zh`) are ranked better than chance but hardly found either.
 * Requests and thinking that are risky but handled with care are where false alarms come from: on `wj_qwen3_32b_safe_cot` (adversarial prompts) a threshold chosen without
-  that set flags far more than its nominal 1 % (see "Benign text"): about a quarter of its texts (28 % in version 2); a margin that would hold on it leaves next to nothing found. The shipped threshold has seen that set and keeps it at about 5 %.
+  that set flags far more than its nominal 1 % (see "Benign text"): about a quarter of its texts; a margin that would hold on it leaves next to nothing found. The shipped threshold has seen that set and keeps it at about 5 %.
   Medicine, law and biology are represented by our own templates only; no real traffic of these domains was measured.
 * `child_safety` has no examples at all and `cbrn` four rows: their heads say nothing and their thresholds are 1. The other categories are hints, not verdicts.
 * It sees tone and topic, not truth: wrong facts, subtle persuasion and code that does harm quietly pass.
@@ -410,7 +419,7 @@ LIMITS = """Besides:
 
 ABOUT = """A causal classifier that reads along: a GRU (160) over word pieces (16,000; 96 numbers each) and, for each channel, a gated mean of what it has said so far
 (64 numbers), under a small network with one output a head. Beside it a linear member weighs words and pairs of neighbouring words of the channel (131,071 hashed buckets, int8);
-on prompts and thinking half of its logit is added to that of risk. It reads eight tokens a call ({steps} unrolled steps of plain ONNX operators, opset 17) and carries {state} numbers a
+half of its logit is added to that of risk on prompts and thinking, and on answers the whole of what it says about Chinese words. On answers a fifth of the logit of refusal is taken from that of risk. It reads eight tokens a call ({steps} unrolled steps of plain ONNX operators, opset 17) and carries {state} numbers a
 stream; {size} MB in all.
 
 * **Input**: text of a prompt, a model's thinking and its answer, in this order through one state; each may be absent.
@@ -421,19 +430,19 @@ stream; {size} MB in all.
 * **Thresholds**: `fpr_1` and `fpr_0.1` are flagged shares of benign text (dev and held-out rows), raised where a single domain of 40 texts or more would have more than 5 % or 1 % flagged,
   and by up to a quarter logit more where that makes them hold on every domain left out. Those of `safety_thinking` and `refusal` on thinking are also raised until the first 32 tokens of thinking on harmful prompts,
   which say again what is asked, flag no more than these 5 % or 1 %.
-* **Speed**: 6.8 µs a token for the network alone (version 2 beside it: 6.7), in batches of 16 streams on one thread of a busy shared core with ONNX Runtime 1.31.
+* **Speed**: 8.7 µs a token for the network alone (version 3 beside it: 8.6), in batches of 16 streams on one thread of a busy shared core with ONNX Runtime 1.31.
 * **Meant for**: watching streams and ranking them for a closer look, beside rules. **Not meant for**: deciding about people, or blocking by itself."""
 
-TRAINING = """First 30.9 million tokens in 6 epochs (version 2), then {tokens} million of today's text in {epochs} more at half the learning rate ({minutes} minutes on one thread of two busy CPU
-cores; seed {seed}). AdamW, cosine rate, dropout 0.15. Every epoch reads real rows
+TRAINING = """First 30.9 million tokens in 6 epochs (version 2), then 5.3 million in one more at half the learning rate (version 3), then {tokens} million of today's text in {epochs} more, again at
+half the rate ({minutes} minutes of processor time on one thread; seed {seed}). AdamW, cosine rate, dropout 0.15. Every epoch reads real rows
 (large one-sided sets capped) and text of our own made anew: unsafe answers said as thinking, plans in phrases that name and never instruct, some of which see the harm and go on, each with a twin in the same
 style that declines; careful thinking that finds a harmless way; short questions of our own over every kind of harm with answers that go along and that advise against it, and harmless twins;
-requests in scenes (novels, games, roles, research), carried out, declined or harmless,
+longer answers in points that go along, at times behind a disclaimer, and that decline; harmful requests in the forms of everyday work (letters, lessons, scripts, plans), and everyday requests with helpful answers in the same forms;
+harmless answers that have nothing to do with a harmful request; requests in scenes (novels, games, roles, research), carried out, declined or harmless,
 with careful thinking that weighs them at length; harmless answers said as thinking; whole passages of thinking on harmless questions; and harmless requests of medicine, security, law, chemistry, biology, fiction, politics and everyday words that only sound
-dangerous. Prompts are absent one time in four, some are spelled in disguise, texts are cut at random. The loss is at every position and weighs
+dangerous. Prompts are absent one time in four, some are spelled in disguise, texts are cut at random; half of the jailbreaks whose goal is known are shown as that goal. The loss is at every position and weighs
 the first 40 tokens of a channel less. The word "policy" and the opening "Okay" of STAR-1 are exchanged at random; its requests that were not refused have no prompt label.
-The linear member was trained apart, on two epochs of the same text, with a logistic loss at every position; the corpus has longer answers in points since (going along, at times
-behind a disclaimer, and declining), which the GRU has not read.{taught}"""
+The linear member was trained apart for version 3, on two epochs of the text of then, with a logistic loss at every position, and has stayed as it was.{taught}"""
 
 TAUGHT = """
 
@@ -442,19 +451,24 @@ there is none. The second stage had seen fewer rows of `diasafety` and `cold_zh`
 
 # Figures of dev of the versions before.
 EARLIER = (
-    ("thinking, AUROC", ("dev", "thinking", "all", "auroc"), 0.939, 0.938),
-    ("thinking, found at 1 %", ("dev", "thinking", "all", "recall_at_1"), 0.231, 0.257),
-    ("thinking, AUROC, without the labels that follow the answer", ("dev_thinking_without_labels_by_answer", "auroc"), 0.977, 0.974),
-    ("thinking, found at 1 %, without those", ("dev_thinking_without_labels_by_answer", "recall_at_1"), 0.638, 0.586),
-    ("thinking, found at the shipped 1 %", ("dev", "thinking", "all", "recall_shipped_fpr_1"), None, 0.591),
-    ("English answers, AUROC", ("dev", "answer", "en", "auroc"), 0.786, 0.802),
-    ("English answers, found at 1 %", ("dev", "answer", "en", "recall_at_1"), 0.207, 0.216),
-    ("English answers, found at the shipped 1 %", ("dev", "answer", "en", "recall_shipped_fpr_1"), None, 0.174),
-    ("`saferlhf_2k`, AUROC", ("dev", "answer", "saferlhf_2k", "auroc"), 0.587, 0.584),
-    ("`do_not_answer`, AUROC", ("dev", "answer", "do_not_answer", "auroc"), 0.786, 0.870),
-    ("`jbb_artifacts`, AUROC", ("dev", "answer", "jbb_artifacts", "auroc"), 0.947, 0.973),
-    ("`diasafety`, AUROC", ("dev", "answer", "diasafety", "auroc"), 0.613, 0.680),
-    ("Chinese answers, AUROC", ("dev", "answer", "zh", "auroc"), 0.792, 0.815),
+    ("thinking, AUROC", ("dev", "thinking", "all", "auroc"), 0.939, 0.938, 0.947),
+    ("thinking, found at 1 %", ("dev", "thinking", "all", "recall_at_1"), 0.231, 0.257, 0.175),
+    ("thinking, AUROC, without the labels that follow the answer", ("dev_thinking_without_labels_by_answer", "auroc"), 0.977, 0.974, 0.986),
+    ("thinking, found at 1 %, without those", ("dev_thinking_without_labels_by_answer", "recall_at_1"), 0.638, 0.586, 0.671),
+    ("thinking, found at the shipped 1 %", ("dev", "thinking", "all", "recall_shipped_fpr_1"), None, 0.591, 0.689),
+    ("English answers, AUROC", ("dev", "answer", "en", "auroc"), 0.786, 0.802, 0.808),
+    ("English answers, found at 1 %", ("dev", "answer", "en", "recall_at_1"), 0.207, 0.216, 0.235),
+    ("English answers, found at the shipped 1 %", ("dev", "answer", "en", "recall_shipped_fpr_1"), None, 0.174, 0.174),
+    ("`saferlhf_2k`, AUROC", ("dev", "answer", "saferlhf_2k", "auroc"), 0.587, 0.584, 0.585),
+    ("`do_not_answer`, AUROC", ("dev", "answer", "do_not_answer", "auroc"), 0.786, 0.87, 0.857),
+    ("`jbb_artifacts`, AUROC", ("dev", "answer", "jbb_artifacts", "auroc"), 0.947, 0.973, 0.973),
+    ("`diasafety`, AUROC", ("dev", "answer", "diasafety", "auroc"), 0.613, 0.68, 0.683),
+    ("Chinese answers, AUROC", ("dev", "answer", "zh", "auroc"), 0.792, 0.815, 0.809),
+    ("`selfjb_strongreject` answers, AUROC", ("dev", "answer", "selfjb_strongreject", "auroc"), None, None, 0.802),
+    ("`pyrit_scorer_evals`, AUROC", ("dev", "answer", "pyrit_scorer_evals", "auroc"), None, None, 0.791),
+    ("Chinese answers, found at 1 %", ("dev", "answer", "zh", "recall_at_1"), None, None, 0.113),
+    ("prompts, AUROC", ("dev", "prompt", "all", "auroc"), None, None, 0.916),
+    ("prompts, found at 1 %", ("dev", "prompt", "all", "recall_at_1"), None, None, 0.45),
 )
 # What others find; filled from `peers.py` by hand.
 PEERS = """On the same rows (`models/peers.py`; LiteLLM 1.106 with every category of harm, bias, insult, abuse and injection that it ships, on every sixth text; the keywords are some forty plain words of
@@ -462,22 +476,22 @@ both languages). Beside each, what the default finds at that one's own rate of f
 
 | | | unsafe found | safe flagged | the default at that rate |
 |---|---|---|---|---|
-| keywords | English thinking | 48.6 % | 19.1 % | 98.5 % |
-| keywords | English answers | 22.2 % | 5.8 % | 39.6 % |
-| keywords | Chinese answers | 8.4 % | 3.1 % | 19.4 % |
-| keywords | English prompts | 17.2 % | 2.8 % | 49.2 % |
+| keywords | English thinking | 48.6 % | 19.1 % | 99.2 % |
+| keywords | English answers | 22.2 % | 5.8 % | 41.1 % |
+| keywords | Chinese answers | 8.4 % | 3.1 % | 25.4 % |
+| keywords | English prompts | 17.2 % | 2.8 % | 49.7 % |
 | LiteLLM | English thinking | 35.4 % | 31.5 % | 100 % |
-| LiteLLM | English answers | 19.0 % | 13.4 % | 52.1 % |
-| LiteLLM | Chinese answers | 0.0 % | 0.0 % | 4.6 % |
-| LiteLLM | English prompts | 14.8 % | 10.0 % | 69.9 % |
+| LiteLLM | English answers | 19.0 % | 13.4 % | 53.1 % |
+| LiteLLM | Chinese answers | 0.0 % | 0.0 % | 0.2 % |
+| LiteLLM | English prompts | 14.8 % | 10.0 % | 67.9 % |
 | thinkgate's rules alone | thinking | 24.9 % | see [docs/quality.md](../../docs/quality.md) | – |
 | thinkgate's rules alone | answers | 5.0 % | | – |
 
 The default has been calibrated on these rows, the others were not. `jailguard` 0.1.2 could not be measured: its embedder is fetched from a hub at the first use, and no package ships the very file that it asks for."""
 # What the two members reach alone and together.
-MEMBERS = """What made the difference, on dev's thinking and every second of its answers and prompts (found at 1 % here from the value at the end of the text, not from flags):
+MEMBERS = """What the members do, with the weights of version 3, on dev's thinking and every second of its answers and prompts (found at 1 % here and in what follows from the value at the end of the text, not from flags):
 
-| | version 2 | its GRU, one epoch of the new text later | linear member alone | both, half its logit |
+| | version 2 | its GRU, one epoch of the text of version 3 later | linear member alone | both, half its logit |
 |---|---|---|---|---|
 | thinking, AUROC and found at 1 % | 0.938, 18.5 % | 0.948, 18.0 % | 0.932, 8.7 % | 0.947, 21.6 % |
 | the same without the labels that follow the answer | 0.974, 57.3 % | 0.983, 65.3 % | 0.978, 52.4 % | 0.986, 74.6 % |
@@ -486,14 +500,27 @@ MEMBERS = """What made the difference, on dev's thinking and every second of its
 | English answers | 0.823, 25.9 % | 0.831, 27.9 % | 0.726, 4.0 % | 0.832, 16.4 % |
 | Chinese answers | 0.810, 16.9 % | 0.803, 19.3 % | 0.826, 13.0 % | 0.825, 18.1 % |
 
-So the linear member speaks on prompts and thinking and is silent on answers, where it ranks Chinese ones better and costs many English ones their place at few false alarms. That it is
-nearly as good as the GRU on thinking says how much of what is learned there are words. The weight (0.5, of 0.1 to 1) and the channels were chosen on dev.
+So the linear member speaks on prompts, thinking and Chinese answers, and not on English answers, where it costs many their place at few false alarms. That it is nearly as good as the GRU on thinking says how much of what is
+learned there are words. Its weight (0.5, of 0.1 to 1) and the channels were chosen on dev; so was an offset of 2.5 logits that brings Chinese answers to the scale of English ones, without which one threshold for both costs half of the English ones.
+With half its logit and that offset Chinese answers have AUROC 0.820 rather than 0.803; the whole logit gives 0.829 and fewer finds at one threshold for both languages.
 
-Early: within the first 165 tokens (about 128 words) 46.8 % of dev's unsafe thinking is flagged at the shipped 1 % threshold and 1.0 % of the safe without those 34 labels; at the 0.1 % one 23.1 % and none.
+What version 4's GRU gained over version 3's, on dev's answers:
 
-200 traces and 296 windows of dev were also labelled by a reader who did not know the sets' labels; nothing was chosen by these. Version 2, then shipped: AUROC of thinking 0.940 and 0.955 over whole traces
-(found at 5 % false alarms 69.4 % and 77.6 %; at 1 %, which is one of 105 safe texts, 44.7 % and 47.1 %), 0.908 and 0.915 over windows; of answers 0.928 and 0.931 over traces, 0.828 and 0.843 over windows."""
-EARLIER_HEAD = ["dev", "version 1", "version 2", "shipped"]
+| | version 3 | one epoch of today's text later | less a fifth of the logit of refusal | version 3 with that |
+|---|---|---|---|---|
+| English, AUROC and found at 1 % | 0.808, 22.0 % | 0.802, 25.1 % | 0.808, 25.4 % | 0.810, 22.3 % |
+| the same without `diasafety` and `saferlhf_2k` | 0.925, 43.6 % | 0.914, 48.8 % | 0.922, 49.3 % | 0.926, 44.2 % |
+| `selfjb_strongreject` | 0.802 | 0.823 | 0.846 | 0.821 |
+| `do_not_answer` | 0.857 | 0.810 | 0.868 | 0.881 |
+
+The mean of both weights lies between (English answers 0.810, 23.3 %; without the remarks 0.924, 46.8 %). Which kinds of everyday and of harmful requests the text of version 4 has was chosen after reading what version 3 got wrong on dev;
+a request that had come out like one of dev's was exchanged, and none shares more than half of its longer words with one.
+
+Early: within the first 165 tokens (about 128 words) 47.0 % of dev's unsafe thinking is flagged at the shipped 1 % threshold and 1.0 % of the safe without those 34 labels; at the 0.1 % one 25.7 % and none.
+
+200 traces and 296 windows of dev were also labelled by a reader who did not know the sets' labels; nothing was chosen by these. Version 3, then shipped: AUROC of thinking 0.955 and 0.961 over whole traces
+(found at 5 % false alarms 77.6 % and 81.2 %; at 1 %, which is one of 105 safe texts, 47.1 % and 52.9 %), 0.915 and 0.920 over windows; of answers 0.935 and 0.935 over traces (at 1 % 15.8 % and 36.8 %), 0.842 and 0.854 over windows."""
+EARLIER_HEAD = ["dev", "version 1", "version 2", "version 3", "shipped"]
 
 SECOND = """all-MiniLM-L6-v2 (six layers, two of them and the embeddings kept, vocabulary cut to 16,384) was fine-tuned on windows of 128 word pieces with the prompt's end beside them, on the
 English rows and synthetic text: 13,959 windows in 19 minutes of one thread on busy cores, which is two thirds of an epoch. On a sample of dev (at most three windows a channel), beside a default

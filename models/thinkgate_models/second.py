@@ -6,6 +6,7 @@ import json
 import pickle
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from tokenizers import Tokenizer
 
 from . import calibrate, windows
-from .data import CHANNELS, HEADS, Row, label, language
+from .data import CHANNELS, HEADS, Row, label
 from .export import OPSET, Graph
 from .metrics import auroc, recall_at
 from .model import quantise_embedding
@@ -29,6 +30,8 @@ NAME = "thinkgate-second"
 VERSION = "1"
 DECISION = Decision(pool="mean", burn_in_tokens=0, consecutive=1, chunk=1)
 CONSULT = Consult(lowest=0.2, highest=0.98, weight=0.5)
+# The channels that it reads; of prompts the default knows more.
+READ = (1, 2)
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -130,22 +133,74 @@ def final(scored: Sequence[Scored], calibration: calibrate.Calibration, decision
     )
 
 
-def compared(rows: Sequence[Row], first: np.ndarray, second: np.ndarray, channel: int) -> dict[str, dict[str, Any]]:
-    """AUROC and recall of the default alone, the second stage alone, and the default with the second stage where it is unsure."""
-    groups = {"en": [language(row) == "en" for row in rows]}
-    groups.update({name: [row["set"] == name for row in rows] for name in sorted({row["set"] for row in rows})})
-    truth = np.array([-1 if (one := label(row, channel)) is None else one for row in rows])
-    both = CONSULT.joined(first, second)
-    asked = (first >= CONSULT.lowest) & (first <= CONSULT.highest)
+@dataclass(frozen=True)
+class Judged:
+    """What both say of a channel of rows: the default's final and flag values, the second stage's final ones; NaN where there is none."""
+
+    rows: Sequence[Row]
+    channel: int
+    first: np.ndarray
+    flags: np.ndarray
+    second: np.ndarray
+
+    def part(self, count: int) -> Judged:
+        """The first rows."""
+        return Judged(self.rows[:count], self.channel, self.first[:count], self.flags[:count], self.second[:count])
+
+    @property
+    def asked(self) -> np.ndarray:
+        """Where the second stage is asked and knows something."""
+        return (self.first >= CONSULT.lowest) & (self.first <= CONSULT.highest) & ~np.isnan(self.second)
+
+    def both(self, least: float) -> np.ndarray:
+        """What a threshold meets: the combined risk where the second stage is asked, and elsewhere 1 where the default flags by itself, at `least`."""
+        return np.where(self.asked, CONSULT.joined(self.first, self.second), (self.flags >= least).astype(float))
+
+    def benign(self, least: float) -> dict[str, np.ndarray]:
+        """`both` of the texts that are labelled safe, by domain."""
+        values: dict[str, list[float]] = {}
+        for row, value, there in zip(self.rows, self.both(least), ~np.isnan(self.first), strict=True):
+            if there and label(row, self.channel) == 0 and row["set"] != calibrate.LABELLED_BY_ANSWER:
+                values.setdefault(f"{row['set']}/{row['lang']}", []).append(value)
+        return {domain: np.array(own) for domain, own in values.items()}
+
+
+def judged(
+    rows: Sequence[Row],
+    first: Sequence[Scored],
+    second: Sequence[Scored],
+    default: calibrate.Calibration,
+    own: calibrate.Calibration,
+    decision: Decision,
+    channel: int,
+) -> Judged:
+    """Both stages' values of a channel."""
+    there = [one.logits.get(channel) for one in first]
+    risks = [None if logits is None else calibrate.calibrated(logits, default, channel, 0) for logits in there]
+    finals, flags = (np.array([np.nan if risk is None else value(risk) for risk in risks]) for value in (decision.final, decision.flag_value))
+    return Judged(rows, channel, finals, flags, final(second, own, DECISION, channel))
+
+
+def compared(both: Judged, combined: dict[str, float], alone: dict[str, float]) -> dict[str, dict[str, Any]]:
+    """AUROC and recall of the default alone, the second stage alone, and the default with the second stage where it is unsure, by set."""
+    groups = {"en": [True] * len(both.rows)}
+    groups.update({name: [row["set"] == name for row in both.rows] for name in sorted({row["set"] for row in both.rows})})
+    truth = np.array([-1 if (one := label(row, both.channel)) is None else one for row in both.rows])
+    flagged = {"first": both.flags >= alone["fpr_1"], "both": both.both(alone["fpr_1"]) >= combined["fpr_1"]}
+    kinds = {"first": both.first, "second": both.second, "both": CONSULT.joined(both.first, both.second)}
     found: dict[str, dict[str, Any]] = {}
     for name, where in groups.items():
-        there = np.array(where) & (truth >= 0) & ~np.isnan(first) & ~np.isnan(second)
+        there = np.array(where) & (truth >= 0) & ~np.isnan(both.first) & ~np.isnan(both.second)
         labels = truth[there]
-        if not (labels == 1).any() or not (labels == 0).any():
+        if not len(labels):
             continue
-        found[name] = {"unsafe": int((labels == 1).sum()), "safe": int((labels == 0).sum()), "asked": round(float(asked[there].mean()), 3)}
-        for kind, values in (("first", first), ("second", second), ("both", both)):
-            found[name][kind] = {"auroc": round(auroc(values[there], labels), 3), "recall_at_1": round(recall_at(values[there], labels, 0.01), 3)}
+        found[name] = {"unsafe": int((labels == 1).sum()), "safe": int((labels == 0).sum()), "asked": round(float(both.asked[there].mean()), 3)}
+        if (labels == 1).any() and (labels == 0).any():
+            for kind, values in kinds.items():
+                found[name][kind] = {"auroc": round(auroc(values[there], labels), 3), "recall_at_1": round(recall_at(values[there], labels, 0.01), 3)}
+        for kind, flags in flagged.items():
+            shares = {told: round(float(flags[there][labels == one].mean()), 4) for told, one in (("found", 1), ("flagged", 0)) if (labels == one).any()}
+            found[name].setdefault(kind, {}).update(shares)
     return found
 
 
@@ -158,8 +213,8 @@ def manifest(files: dict[str, str], calibration: calibrate.Calibration, threshol
         "version": VERSION,
         "files": files,
         "inputs": list(INPUTS),
-        "window": {"tokens": TOKENS, "stride": STRIDE, "prompt_tokens": PROMPT_TOKENS, "prefix": PREFIX},
-        "channels": list(CHANNELS),
+        "window": {"tokens": TOKENS, "stride": STRIDE, "prompt_tokens": PROMPT_TOKENS, "prefix": {CHANNELS[channel]: PREFIX[CHANNELS[channel]] for channel in READ}, "text": "normalised"},
+        "channels": [CHANNELS[channel] for channel in READ],
         "heads": list(HEADS),
         "calibration": calibration,
         "decision": {"pool": DECISION.pool, "alpha": DECISION.alpha, "burn_in_tokens": DECISION.burn_in_tokens, "consecutive": DECISION.consecutive},
@@ -170,14 +225,14 @@ def manifest(files: dict[str, str], calibration: calibrate.Calibration, threshol
     return json.dumps(told, indent=1) + "\n"
 
 
-def best_weight(rows: Sequence[Row], first: dict[int, np.ndarray], second: dict[int, np.ndarray]) -> dict[str, dict[str, float]]:
+def best_weight(pairs: dict[int, Judged]) -> dict[str, dict[str, float]]:
     """AUROC on English of the joined risk over weights of the second stage, for the card to tell how `CONSULT` was chosen."""
     found: dict[str, dict[str, float]] = {}
-    for channel in (1, 2):
-        truth = np.array([-1 if (one := label(row, channel)) is None else one for row in rows])
-        there = (truth >= 0) & ~np.isnan(first[channel]) & ~np.isnan(second[channel])
+    for channel, both in pairs.items():
+        truth = np.array([-1 if (one := label(row, channel)) is None else one for row in both.rows])
+        there = (truth >= 0) & ~np.isnan(both.first) & ~np.isnan(both.second)
         found[CHANNELS[channel]] = {
-            str(weight): round(auroc(Consult(CONSULT.lowest, CONSULT.highest, weight).joined(first[channel], second[channel])[there], truth[there]), 4)
+            str(weight): round(auroc(Consult(CONSULT.lowest, CONSULT.highest, weight).joined(both.first, both.second)[there], truth[there]), 4)
             for weight in (0.0, 0.25, 0.5, 0.75, 1.0)
         }
     return found
@@ -188,7 +243,7 @@ def quantised(model: WindowNet, work: Path, rows: Sequence[Row], shipped: Sequen
     framer = Framer(Tokenizer.from_file(str(work / "second-tokenizer.json")))
     plain = windows.score(partial(windows.logits_of, model), framer, rows)
     found: dict[str, dict[str, float]] = {}
-    for channel in (1, 2):
+    for channel in READ:
         truth = np.array([-1 if (one := label(row, channel)) is None else one for row in rows])
         for kind, scored in (("float", plain), ("shipped", shipped)):
             values = final(scored, calibration, DECISION, channel)
