@@ -16,7 +16,7 @@ use thinkgate::{
     policy::{CategoryPolicy, Mode, Policy},
     record::metrics::Metrics,
     rules::{Category, RuleAction, RuleSet},
-    scorer::{Lane, Scorers},
+    scorer::{Awaited, Lane, Scorers},
     session::{ClassifierHold, Identity, Plan, ResponseHead, Session, Settings},
 };
 use tokenizers::Tokenizer;
@@ -75,7 +75,7 @@ async fn run(scorers: &Scorers, text: &str, count: usize) -> Duration {
         .collect();
     let begun = Instant::now();
     let follow = |session: &mut Session| {
-        let lane = scorers.lane(false);
+        let lane = scorers.lane(Awaited::ByNobody);
         lane.follow(begun, session);
         lane
     };
@@ -114,7 +114,7 @@ async fn gate(scorers: &Scorers, text: &str, count: usize) -> Vec<Duration> {
     for number in 0..count {
         let phase = PACE * u32::try_from(number).unwrap() / u32::try_from(count).unwrap();
         let (plan, text) = (Arc::clone(&plan), Arc::clone(&text));
-        streams.spawn(gated_stream(plan, scorers.lane(true), text, begin + phase));
+        streams.spawn(gated_stream(plan, scorers.lane(Awaited::ByText), text, begin + phase));
     }
     streams.join_all().await.concat()
 }

@@ -30,6 +30,8 @@ pub struct Readers {
     second_failed: bool,
     /// Why, until that was asked for.
     second_failure: Option<SecondFailure>,
+    /// Somebody waits for the scores.
+    hurried: bool,
     /// Whether what does not fill a chunk yet is scored, too, as if the text ended with it.
     tails: Option<BTreeMap<usize, Tail>>,
 }
@@ -79,6 +81,7 @@ impl Readers {
             moved: BTreeSet::new(),
             second_failed: false,
             second_failure: None,
+            hurried: false,
             tails: None,
         }
     }
@@ -89,10 +92,16 @@ impl Readers {
         Self { tails: Some(BTreeMap::new()), ..self }
     }
 
-    /// Whether somebody may wait for the scores: a request for its prompt's, or text that is held back.
+    /// With somebody who waits for the scores.
+    #[must_use]
+    pub fn hurried(self) -> Self {
+        Self { hurried: true, ..self }
+    }
+
+    /// Whether somebody may wait for the scores: a request for its prompt's, or [who said so](Self::hurried).
     #[must_use]
     pub const fn are_awaited(&self) -> bool {
-        self.tails.is_some() || self.prompt.is_some()
+        self.hurried || self.prompt.is_some()
     }
 
     /// Takes in a passage. Where there is a second model, [`Self::take_for_second`] comes first.

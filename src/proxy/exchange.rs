@@ -22,7 +22,7 @@ use crate::{
         ByteCounts, HoldReason, Truncated, UnscannedReason,
         audit::{ExchangeEnd, ExchangeHead},
     },
-    scorer::Lane,
+    scorer::{Awaited, Lane},
     session::{BodyEnd, Delivery, Identity, LocalResponse, ResponseHead, Session},
 };
 
@@ -136,8 +136,8 @@ impl Exchange {
     pub(super) fn set_session(&mut self, session: Session) {
         let session = self.session.insert(session);
         self.acts_on_scores = session.acts_on_scores();
-        let gates = session.gates();
-        self.lane = self.proxy.scorers.as_ref().map(|scorers| scorers.lane(gates));
+        let awaited = Awaited::by(session);
+        self.lane = self.proxy.scorers.as_ref().map(|scorers| scorers.lane(awaited));
         self.consultation = self.proxy.remote.as_ref().map(Remote::consultation);
     }
 

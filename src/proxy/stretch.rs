@@ -94,11 +94,10 @@ impl Stretch {
 impl Parts {
     /// The parts of `chunk`, and those of its bytes that are its own.
     fn of<'c>(first: &[u8], chunk: &'c [u8]) -> (Self, &'c [u8]) {
-        let alike = |(a, b): &(&u8, &u8)| a == b;
-        let begins = first.iter().zip(chunk).take_while(alike).count();
+        let begins = alike(first, chunk);
         let (_, of_first) = first.split_at_checked(begins).unwrap_or_default();
         let (_, rest) = chunk.split_at_checked(begins).unwrap_or_default();
-        let ends = of_first.iter().rev().zip(rest.iter().rev()).take_while(alike).count();
+        let ends = alike_behind(of_first, rest);
         let (middle, _) = rest.split_at_checked(rest.len() - ends).unwrap_or_default();
         // None is longer than what may be kept.
         let parts = [begins, middle.len(), ends];
@@ -109,6 +108,22 @@ impl Parts {
         let (&[a, b, c, d, e, f], rest) = bytes.split_first_chunk::<HEAD>()?;
         Some((Self([[a, b], [c, d], [e, f]].map(u16::from_le_bytes)), rest))
     }
+}
+
+/// How many bytes two texts begin with in common: eight at a time as far as that goes.
+fn alike(a: &[u8], b: &[u8]) -> usize {
+    let words = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
+    let same = 8 * words.take_while(|(a, b)| a == b).count();
+    let rest = a.iter().zip(b).skip(same);
+    same + rest.take_while(|(a, b)| a == b).count()
+}
+
+/// How many they end with.
+fn alike_behind(a: &[u8], b: &[u8]) -> usize {
+    let words = a.as_rchunks::<8>().1.iter().rev().zip(b.as_rchunks::<8>().1.iter().rev());
+    let same = 8 * words.take_while(|(a, b)| a == b).count();
+    let rest = a.iter().rev().zip(b.iter().rev()).skip(same);
+    same + rest.take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]

@@ -35,4 +35,4 @@ pub use lane::Lane;
 pub use local::LocalScorer;
 pub use model::{Model, ModelError};
 pub use models::Models;
-pub use threads::{Scorers, ScorersError};
+pub use threads::{Awaited, Scorers, ScorersError};

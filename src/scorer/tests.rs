@@ -166,7 +166,7 @@ async fn many_exchanges_in_batches_get_what_each_gets_alone() {
         words.collect::<Vec<_>>()
     };
     let mut open: Vec<(Session, Lane)> =
-        (0..40).map(|_| (session(&model), scorers.lane(false))).collect();
+        (0..40).map(|_| (session(&model), scorers.lane(Awaited::ByNobody))).collect();
     for word in 0..60 {
         for (number, (session, lane)) in open.iter_mut().enumerate() {
             say(session, text(number)[word]);
@@ -208,7 +208,7 @@ async fn a_gated_word_needs_no_other_to_be_let_go() {
     let plan = Plan::new(rules, policy, Settings::default());
     let mut session =
         reading(Arc::new(plan.with_classifier(scorers.models().configured_judge(&config))));
-    let lane = scorers.lane(true);
+    let lane = scorers.lane(Awaited::ByText);
     for word in ["so ", "calm ", "it", " is"].repeat(10) {
         say(&mut session, word);
         lane.follow(Instant::now(), &mut session);

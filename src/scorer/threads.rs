@@ -29,10 +29,11 @@ use crate::{
     classify::{ClassifyError, Network, SecondFailure, Voice, readers::MAX_ROWS},
     config::{Classifier, ConfigErrors},
     record::{ClassifierFailure, metrics::Metrics},
+    session::Session,
 };
 
 /// How long a batch may wait to be filled.
-const FILL_TIME: Duration = Duration::from_millis(12);
+const FILL_TIME: Duration = Duration::from_millis(30);
 
 /// How long where somebody waits for the scores.
 const HURRIED_FILL_TIME: Duration = Duration::from_millis(3);
@@ -44,6 +45,17 @@ pub struct Scorers {
     models: Models,
     next: AtomicUsize,
     threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Who waits for an exchange's scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// Nobody: they are recorded.
+    ByNobody,
+    /// The exchange goes on, and may be ended by them.
+    ByTheExchange,
+    /// Text is held back for them: every word is scored, chunk or no chunk.
+    ByText,
 }
 
 /// What may wait for its scores.
@@ -105,6 +117,22 @@ struct Row {
     is_tail: bool,
 }
 
+// === impl Awaited ===
+
+impl Awaited {
+    /// Who waits for the scores of `session`.
+    #[must_use]
+    pub fn by(session: &Session) -> Self {
+        if session.gates() {
+            Self::ByText
+        } else if session.acts_on_scores() {
+            Self::ByTheExchange
+        } else {
+            Self::ByNobody
+        }
+    }
+}
+
 // === impl Scorers ===
 
 impl Scorers {
@@ -152,13 +180,17 @@ impl Scorers {
         &self.models
     }
 
-    /// A way to the threads for an exchange that begins; one that `gates` is told of every word, chunk or no chunk.
+    /// A way to the threads for an exchange that begins.
     #[must_use]
-    pub fn lane(&self, gates: bool) -> Lane {
+    pub fn lane(&self, awaited: Awaited) -> Lane {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).len().max(1);
         let thread = self.next.fetch_add(1, Ordering::Relaxed) % threads;
         let readers = self.models.readers(false);
-        let readers = if gates { readers.with_tails() } else { readers };
+        let readers = match awaited {
+            Awaited::ByNobody => readers,
+            Awaited::ByTheExchange => readers.hurried(),
+            Awaited::ByText => readers.hurried().with_tails(),
+        };
         Lane::new(Arc::clone(&self.shared), thread, readers)
     }
 
