@@ -105,8 +105,9 @@ impl Parts {
     }
 
     fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
-        let (&[a, b, c, d, e, f], rest) = bytes.split_first_chunk::<HEAD>()?;
-        Some((Self([[a, b], [c, d], [e, f]].map(u16::from_le_bytes)), rest))
+        let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
+        let (&[begins, own, ends], _) = head.as_chunks::<2>() else { return None };
+        Some((Self([begins, own, ends].map(u16::from_le_bytes)), rest))
     }
 }
 
