@@ -419,7 +419,7 @@ LIMITS = """Besides:
 
 ABOUT = """A causal classifier that reads along: a GRU (160) over word pieces (16,000; 96 numbers each) and, for each channel, a gated mean of what it has said so far
 (64 numbers), under a small network with one output a head. Beside it a linear member weighs words and pairs of neighbouring words of the channel (131,071 hashed buckets, int8);
-half of its logit is added to that of risk on prompts and thinking, and on answers the whole of what it says about Chinese words. On answers a fifth of the logit of refusal is taken from that of risk. It reads eight tokens a call ({steps} unrolled steps of plain ONNX operators, opset 17) and carries {state} numbers a
+half of its logit is added to that of risk; of answers it counts the Chinese words alone, less up to 2.5 logits the more of them there are. On answers a fifth of the logit of refusal is taken from that of risk. It reads eight tokens a call ({steps} unrolled steps of plain ONNX operators, opset 17) and carries {state} numbers a
 stream; {size} MB in all.
 
 * **Input**: text of a prompt, a model's thinking and its answer, in this order through one state; each may be absent.
