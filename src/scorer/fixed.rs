@@ -49,3 +49,37 @@ fn shape(value: &mut ValueInfoProto) -> Option<&mut TensorShapeProto> {
     };
     tensor.shape.as_mut()
 }
+
+#[cfg(test)]
+mod tests {
+    use tract_onnx::pb::tensor_shape_proto::Dimension;
+
+    use super::*;
+    use crate::scorer::ModelFiles;
+
+    /// The sizes of what goes in and comes out, by name.
+    fn sizes(graph: &[u8]) -> Vec<(String, Vec<Dimension>)> {
+        let mut graph = ModelProto::decode(graph).unwrap().graph.unwrap();
+        let GraphProto { input, output, .. } = &mut graph;
+        let values = input.iter_mut().chain(output);
+        values.map(|value| (value.name.clone(), shape(value).unwrap().dim.clone())).collect()
+    }
+
+    #[test]
+    fn only_the_number_of_rows_is_written_into_the_graph() {
+        let files = ModelFiles::builtin().unwrap();
+        let fixed = with_rows(&files.graph, 4).unwrap();
+        for ((name, before), (_, after)) in sizes(&files.graph).into_iter().zip(sizes(&fixed)) {
+            let [rows, rest @ ..] = after.as_slice() else { panic!("{name} has no sizes") };
+            assert_eq!(rows.value, Some(dimension::Value::DimValue(4)), "{name}");
+            assert_eq!(rest, before.get(1..).unwrap(), "{name}");
+        }
+        // A number stays what it is.
+        assert_eq!(sizes(&with_rows(&fixed, 16).unwrap()), sizes(&fixed));
+    }
+
+    #[test]
+    fn what_is_no_graph_is_refused() {
+        assert!(with_rows(b"no graph", 1).is_err());
+    }
+}
