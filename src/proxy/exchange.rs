@@ -234,21 +234,21 @@ impl Exchange {
     /// still awaited.
     pub(super) fn read_along(&mut self, now: Instant, chunk: &Bytes) {
         self.record_chunk(now, chunk);
-        if self.session.is_none() || (self.seen_text && self.put_off(now, chunk)) {
+        if self.session.is_none() || self.put_off(now, chunk) {
             return;
         }
         self.read_unread(now);
-        if !self.seen_text || !self.put_off(now, chunk) {
+        if !self.put_off(now, chunk) {
             self.take_in(now, chunk.clone());
         }
     }
 
-    /// Keeps a chunk to be read later, if there is room for it.
+    /// Keeps a chunk to be read later, if the first text has come and there is room for it.
     fn put_off(&mut self, now: Instant, chunk: &[u8]) -> bool {
         if self.unread.is_empty() {
             self.unread_since = now;
         }
-        self.unread.push(chunk)
+        self.seen_text && self.unread.push(chunk)
     }
 
     /// When what is unread has to be read, or what is held to be told, if anything is.
