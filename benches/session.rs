@@ -38,11 +38,12 @@ use thinkgate::{
 const STREAM: u64 = 1000;
 
 /// The stages, each with the ones before it as far as it needs them.
-const STAGES: [(&str, Stage); 5] = [
+const STAGES: [(&str, Stage); 6] = [
     ("framing", framing),
     ("dialect", dialect),
     ("matcher", matcher),
     ("session", session),
+    ("session, 16 at once", session_at_once),
     ("session+progress", session_with_progress),
 ];
 
@@ -73,6 +74,8 @@ struct Options {
 /// What the stages run on.
 struct Material {
     events: Vec<Bytes>,
+    /// The same, so many together.
+    sixteens: Vec<Bytes>,
     texts: Vec<&'static str>,
     rules: Arc<RuleSet>,
     plan: Arc<Plan>,
@@ -139,16 +142,18 @@ impl Material {
         let script = Script::new();
         let stream = script.stream(Wire::Chat, 0, STREAM);
         let events = (0..STREAM).map(|at| Bytes::from(stream.event(at, 1_763_747_000_000_000_000)));
+        let events: Vec<Bytes> = events.collect();
+        let sixteens = events.chunks(16).map(|events| Bytes::from(events.concat())).collect();
         let texts = material::text::pieces();
-        Self { events: events.collect(), texts, rules, plan: Arc::new(plan) }
+        Self { events, sixteens, texts, rules, plan: Arc::new(plan) }
     }
 
     fn events(&self, tokens: u64) -> impl Iterator<Item = &Bytes> {
         self.events.iter().cycle().take(usize::try_from(tokens).unwrap())
     }
 
-    /// Runs `tokens` tokens as streams of [`STREAM`] each.
-    fn streams(&self, tokens: u64, mut after_each: impl FnMut(&mut Session)) {
+    /// Runs `tokens` tokens as streams of [`STREAM`] each, which come in these chunks.
+    fn streams(&self, chunks: &[Bytes], tokens: u64, mut after_each: impl FnMut(&mut Session)) {
         let now = Instant::now();
         for _ in 0..tokens / STREAM {
             let identity = Identity { id: "bench".to_owned(), created: 0 };
@@ -159,8 +164,8 @@ impl Material {
                 content_type: Some("text/event-stream".to_owned()),
                 undecodable: false,
             });
-            for event in &self.events {
-                session.on_chunk(now, event.clone());
+            for chunk in chunks {
+                session.on_chunk(now, chunk.clone());
                 after_each(&mut session);
             }
             black_box(&session);
@@ -196,11 +201,15 @@ fn matcher(material: &Material, tokens: u64) {
 }
 
 fn session(material: &Material, tokens: u64) {
-    material.streams(tokens, |_| {});
+    material.streams(&material.events, tokens, |_| {});
+}
+
+fn session_at_once(material: &Material, tokens: u64) {
+    material.streams(&material.sixteens, tokens, |_| {});
 }
 
 fn session_with_progress(material: &Material, tokens: u64) {
-    material.streams(tokens, |session| {
+    material.streams(&material.events, tokens, |session| {
         black_box(session.take_progress());
     });
 }

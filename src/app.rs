@@ -3,7 +3,7 @@
 //! [`App::start`] loads everything that can fail, binds both listeners, and only then serves; [`App::reload`] gives new
 //! exchanges another configuration; [`App::drain`] ends it. Two runs in one process share nothing but, if they are given the same, compiled rules.
 
-use std::{io, net::SocketAddr, sync::Arc, thread};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response, Version, uri::Scheme};
@@ -195,8 +195,7 @@ impl App {
     ) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new()?);
         let upstream_tasks = TaskTracker::new();
-        let workers = thread::available_parallelism().map_or(1, usize::from);
-        let workers = Workers::start(workers).map_err(StartError::Threads)?;
+        let workers = Workers::start(config.connections.threads).map_err(StartError::Threads)?;
         let clients = upstream_clients(&config, workers.count(), &upstream_tasks)?;
         let audit = AuditLog::open(&config.audit, Arc::clone(&metrics))?.map(Arc::new);
         let captures = config.capture.as_ref();

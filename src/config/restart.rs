@@ -16,6 +16,7 @@ impl Config {
             ("listen", self.listen != new.listen),
             ("ext_proc.listen", self.ext_proc != new.ext_proc),
             ("admin_listen", self.admin_listen != new.admin_listen),
+            ("threads", self.connections.threads != new.connections.threads),
             ("audit.file", self.audit.file != new.audit.file),
             ("audit.hash_key_file", self.audit.hash_key_file != new.audit.hash_key_file),
             ("classifier.enabled", self.classifier.enabled != new.classifier.enabled),

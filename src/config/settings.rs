@@ -53,7 +53,7 @@ pub struct Config {
     pub hold: Hold,
     /// Sizes that no exchange may exceed.
     pub limits: Limits,
-    /// How many connections are served.
+    /// How many connections are served, and by how many threads.
     pub connections: ConnectionLimits,
     /// How long each thing may take.
     pub timeouts: Timeouts,
@@ -163,11 +163,13 @@ pub struct Remote {
     pub max_in_flight: usize,
 }
 
-/// How many connections are served.
+/// How many connections are served, and by how many threads.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ConnectionLimits {
     /// Client connections at a time; further ones wait in the socket's queue. No limit where absent.
     pub clients: Option<usize>,
+    /// Threads that serve them; half of the machine's cores, rounded up, where absent, and never more than there are.
+    pub threads: Option<usize>,
 }
 
 /// How long each thing may take.
@@ -336,16 +338,17 @@ fn read(mut root: Section, findings: &mut Findings, need: NeedUpstream) -> Confi
         classifier: read_classifier(&mut root, findings),
         remote: read_remote(&mut root, findings),
         hold: read_hold(&mut root, findings),
-        connections: ConnectionLimits { clients: None },
+        connections: ConnectionLimits::default(),
         limits: Limits { request_bytes: 0, frame_bytes: 0, choices: 0, tool_calls: 0 },
         timeouts: read_timeouts(&mut root, findings),
         upstream_tls: read_upstream_tls(&mut root, findings),
         routes,
         default_route,
     };
-    let (limits, connections) = read_limits(&mut root, findings);
+    let threads = root.value("threads", findings, some);
+    let (limits, clients) = read_limits(&mut root, findings);
     root.finish(findings);
-    Config { limits, connections, ..config }
+    Config { limits, connections: ConnectionLimits { clients, threads }, ..config }
 }
 
 fn read_ext_proc(root: &mut Section, findings: &mut Findings) -> ExtProc {
@@ -459,7 +462,7 @@ fn read_hold(root: &mut Section, findings: &mut Findings) -> Hold {
     hold
 }
 
-fn read_limits(root: &mut Section, findings: &mut Findings) -> (Limits, ConnectionLimits) {
+fn read_limits(root: &mut Section, findings: &mut Findings) -> (Limits, Option<usize>) {
     let mut section = root.section("limits", findings);
     let default = Limits::default();
     let limits = Limits {
@@ -472,7 +475,7 @@ fn read_limits(root: &mut Section, findings: &mut Findings) -> (Limits, Connecti
     };
     let clients = section.value("connections", findings, count);
     section.finish(findings);
-    (limits, ConnectionLimits { clients })
+    (limits, clients)
 }
 
 fn read_timeouts(root: &mut Section, findings: &mut Findings) -> Timeouts {

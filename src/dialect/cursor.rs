@@ -68,6 +68,28 @@ impl<'de> Cursor<'de> {
         self.text.get(begin..self.at)
     }
 
+    /// Passes over these bytes, if they stand here.
+    pub(super) fn pass_same(&mut self, bytes: &[u8]) -> Option<()> {
+        let rest = self.text.as_bytes().get(self.at..)?;
+        rest.starts_with(bytes).then(|| self.at += bytes.len())
+    }
+
+    /// Passes over a string or a number, whichever begins with `first`; gives it as it stands.
+    pub(super) fn value_like(&mut self, first: u8) -> Option<&'de str> {
+        let begin = self.at;
+        let is_string = first == b'"';
+        if (self.byte()? == b'"') != is_string {
+            return None;
+        }
+        if is_string { self.pass_string() } else { self.pass_number() }?;
+        self.text.get(begin..self.at)
+    }
+
+    /// Whether nothing follows at all.
+    pub(super) const fn is_at_end(&self) -> bool {
+        self.at == self.text.len()
+    }
+
     /// Passes over a null, if one stands here.
     pub(super) fn null(&mut self) -> Option<()> {
         if self.peek()? == b'n' { self.word("null") } else { None }

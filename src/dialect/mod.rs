@@ -1,5 +1,6 @@
 //! The wire vocabularies of model servers: a frame's deltas, and how a refusal is written.
 
+pub mod alike;
 mod anthropic;
 pub mod chunk;
 mod cohere;

@@ -139,6 +139,14 @@ impl Vocabulary {
         }
     }
 
+    /// Takes note of text of payloads that are [`Alike`](super::alike::Alike) the one that was read last.
+    pub fn go_on(&mut self, text: &str) {
+        // The others remember nothing of a text.
+        if let Words::Responses(responses) = &mut self.0 {
+            responses.go_on(text);
+        }
+    }
+
     /// Takes note of an event that is sent to the client, as it is sent; only in streams that may be refused.
     pub fn note_sent(&mut self, payload: &[u8]) {
         match &mut self.0 {

@@ -21,7 +21,7 @@ pub(super) struct Closing {
     pub(super) proxy: Arc<Proxy>,
     pub(super) head: ExchangeHead,
     pub(super) mode: Mode,
-    pub(super) session: Option<Session>,
+    pub(super) session: Option<Box<Session>>,
     /// Bytes that the shell has counted itself.
     pub(super) own_bytes: ByteCounts,
     pub(super) took: Duration,

@@ -48,7 +48,8 @@ pub(super) struct Exchange {
     started: Instant,
     started_at: jiff::Timestamp,
     status: u16,
-    session: Option<Session>,
+    /// Boxed: it is large, and looked at less often than what stands around it.
+    session: Option<Box<Session>>,
     /// The session's way to the classifier, if there is one.
     lane: Option<Lane>,
     /// Its way to a guard model elsewhere, if there is one.
@@ -134,7 +135,7 @@ impl Exchange {
     }
 
     pub(super) fn set_session(&mut self, session: Session) {
-        let session = self.session.insert(session);
+        let session = self.session.insert(Box::new(session));
         self.acts_on_scores = session.acts_on_scores();
         let awaited = Awaited::by(session);
         self.lane = self.proxy.scorers.as_ref().map(|scorers| scorers.lane(awaited));
@@ -167,7 +168,7 @@ impl Exchange {
 
     /// Whether the body has ended and something of it waits for its scores.
     pub(super) fn awaits_scores(&self) -> bool {
-        self.session.as_ref().is_some_and(Session::awaits_scores)
+        self.session.as_deref().is_some_and(Session::awaits_scores)
     }
 
     /// Lets classifier and guard model have what the session has read, and the session what they have found.
@@ -183,11 +184,11 @@ impl Exchange {
 
     /// The dialect that its client speaks, as far as that is known.
     pub(super) fn dialect(&self) -> Dialect {
-        self.session.as_ref().map_or(Dialect::Unknown, Session::dialect)
+        self.session.as_deref().map_or(Dialect::Unknown, Session::dialect)
     }
 
     pub(super) fn session(&mut self) -> Option<&mut Session> {
-        self.session.as_mut()
+        self.session.as_deref_mut()
     }
 
     /// Begins to keep the exchange with its content, where its route has that done.
@@ -258,7 +259,7 @@ impl Exchange {
             return Some(self.unread_since + READ_WITHIN);
         }
         // A stream that stalls while frames wait is the one whose figures an operator asks for.
-        let holds = self.session.as_ref().is_some_and(Session::is_holding);
+        let holds = self.session.as_deref().is_some_and(Session::is_holding);
         (holds != self.held.is_some()).then(|| self.folded_at + FOLD_EVERY)
     }
 
@@ -372,7 +373,7 @@ impl Exchange {
         self.finished = true;
         let now = Instant::now();
         self.read_unread(now);
-        let done = self.session.as_ref().is_some_and(Session::is_done);
+        let done = self.session.as_deref().is_some_and(Session::is_done);
         // Some client libraries hang up right behind the end mark.
         let end = if end == ExchangeEnd::ClientGone && done { ExchangeEnd::Complete } else { end };
         self.end_body(

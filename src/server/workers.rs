@@ -37,11 +37,16 @@ pub struct Worker<'w> {
 // === impl Workers ===
 
 impl Workers {
-    /// Starts so many threads, at least one.
-    pub fn start(count: usize) -> io::Result<Self> {
+    /// Starts so many threads, never more than there are cores, or as many as half of the cores.
+    ///
+    /// The fewer they are, the more tokens each finds when it wakes; and scoring a token takes about as long as passing
+    /// it on.
+    pub fn start(count: Option<usize>) -> io::Result<Self> {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let count = count.unwrap_or_else(|| cores.div_ceil(2)).clamp(1, cores);
         let stop = CancellationToken::new();
         let (mut handles, mut threads) = (Vec::new(), Vec::new());
-        for number in 0..count.max(1) {
+        for number in 0..count {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             handles.push(runtime.handle().clone());
             let (name, stop) = (format!("worker-{number}"), stop.clone());

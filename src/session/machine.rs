@@ -15,7 +15,7 @@ use crate::{
     consult::{Opinion, Question},
     dialect::{
         Dialect, Endpoint,
-        chunk::{Array, Chunk, Envelope, Opaque},
+        chunk::{Array, Chunk, Envelope, Opaque, Piece},
         refusal::{self, Ending},
         request::Request,
         vocabulary::Vocabulary,
@@ -37,6 +37,7 @@ use super::{
     redaction::{self, Edited, Editing},
     report,
     text_stream::ReadText,
+    together::Together,
 };
 
 /// What a session keeps beside what it must.
@@ -262,7 +263,7 @@ impl Session {
             Body::Framed(_) | Body::Sniffing(_) | Body::Opaque(_) => None,
         };
         if let Some(frame) = last {
-            self.read_frame(now, frame);
+            self.read_frame(now, frame, &mut Together::default());
         }
         if self.awaits_response() && end != BodyEnd::ClientGone || self.fails_again(end) {
             return;
@@ -521,14 +522,28 @@ impl Session {
     }
 
     fn read_frames(&mut self, now: Instant) {
+        let mut together = Together::default();
         while !self.ended {
-            let Body::Framed(framer) = &mut self.body else { return };
-            let Some(frame) = framer.next_frame() else { return };
-            self.read_frame(now, frame);
+            let Body::Framed(framer) = &mut self.body else { break };
+            let Some(frame) = framer.next_frame() else { break };
+            if !together.takes(&frame) {
+                self.read_together(&mut together);
+                self.read_frame(now, frame, &mut together);
+            }
         }
+        self.read_together(&mut together);
     }
 
-    fn read_frame(&mut self, now: Instant, frame: Frame) {
+    /// Reads the text of frames that were like the one before them.
+    fn read_together(&mut self, together: &mut Together) {
+        let Some(piece) = together.take() else { return };
+        self.vocabulary.go_on(&piece.text);
+        let mut carries = Carries::default();
+        self.read_pieces(&[piece], &mut carries);
+        self.note_passed(&carries.unscanned);
+    }
+
+    fn read_frame(&mut self, now: Instant, frame: Frame, together: &mut Together) {
         match &frame.payload {
             Payload::TooLarge => {
                 let whole = matches!(&self.body, Body::Framed(Framer::Whole(_)));
@@ -545,13 +560,18 @@ impl Session {
         if frame.data().trim_ascii().is_empty() {
             return self.hold_frame(now, HeldFrame::new(frame, now));
         }
-        if let Some(held) = self.read_payload(now, frame) {
+        if let Some(held) = self.read_payload(now, frame, together) {
             self.hold_frame(now, held);
         }
     }
 
     /// Reads the frame's text; gives it back with what it carries where it has to wait its turn.
-    fn read_payload(&mut self, now: Instant, frame: Frame) -> Option<HeldFrame> {
+    fn read_payload(
+        &mut self,
+        now: Instant,
+        frame: Frame,
+        together: &mut Together,
+    ) -> Option<HeldFrame> {
         let data = frame.data();
         // The lossy reading checks byte by byte, the strict one many at a time.
         let payload = str::from_utf8(data)
@@ -563,6 +583,10 @@ impl Session {
             carries.unscanned.push((None, UnscannedReason::Encoding, data.len() as u64));
         }
         self.read_chunk(&chunk, &mut carries);
+        // When a guard model is asked may depend on how the text came.
+        if !self.reading.holding && self.reading.consulting.is_none() {
+            together.begin(&frame, &chunk);
+        }
         let (known, is_error) = (chunk.known, chunk.error);
         drop(chunk);
         drop(payload);
@@ -592,7 +616,7 @@ impl Session {
         if self.dialect == Dialect::Unknown {
             self.dialect = self.vocabulary.dialect(chunk).unwrap_or_default();
         }
-        self.read_pieces(chunk, carries);
+        self.read_pieces(&chunk.pieces, carries);
         for &(index, kind, bytes) in &chunk.opaque {
             self.note_opaque(index, kind, bytes, carries);
         }
@@ -622,8 +646,8 @@ impl Session {
         }
     }
 
-    fn read_pieces(&mut self, chunk: &Chunk<'_>, carries: &mut Carries) {
-        for pieces in chunk.pieces.chunk_by(|left, right| left.choice == right.choice) {
+    fn read_pieces(&mut self, pieces: &[Piece<'_>], carries: &mut Carries) {
+        for pieces in pieces.chunk_by(|left, right| left.choice == right.choice) {
             let Some(first) = pieces.first() else { continue };
             if let Some(position) = self.choice(first.choice)
                 && let Some(choice) = self.choices.get_mut(position)

@@ -36,6 +36,7 @@ mod scoring;
 mod seam;
 mod source;
 mod text_stream;
+mod together;
 
 #[cfg(test)]
 mod tests;

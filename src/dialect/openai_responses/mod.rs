@@ -56,6 +56,11 @@ impl Responses {
         chunk.known = known && fields.whole;
         chunk
     }
+
+    /// Takes note of more text of the part that was read last.
+    pub(super) fn go_on(&mut self, text: &str) {
+        self.parts.go_on(text);
+    }
 }
 
 struct Reader<'c, 'de> {

@@ -50,6 +50,8 @@ pub(super) struct Parts {
     refusal: u64,
     /// The last text of the thinking was a summary's.
     after_summary: bool,
+    /// Where text was taken last.
+    last: Option<Place>,
 }
 
 #[derive(Debug)]
@@ -89,6 +91,7 @@ impl Place {
 impl Parts {
     /// Takes text that a part goes on with. Says whether a blank line stands before it: summaries are paragraphs.
     pub(super) fn add(&mut self, place: Place, text: &str) -> bool {
+        self.last = Some(place);
         let known = self.known.iter().rposition(|part| part.place == place);
         let is_summary = matches!(place.part, PartOf::Summary(_));
         let is_thinking = place.origin() == Origin::Thinking;
@@ -117,6 +120,13 @@ impl Parts {
             part.take(at, text);
         }
         blank
+    }
+
+    /// Takes text that the part goes on with whose text was taken last.
+    pub(super) fn go_on(&mut self, text: &str) {
+        if let Some(place) = self.last {
+            self.add(place, text);
+        }
     }
 
     /// What the whole text of a part is.

@@ -9,6 +9,7 @@ mod waiting;
 mod outcomes;
 mod redaction;
 mod scoring;
+mod together;
 mod wires;
 
 use std::{

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn named(event: &Value) -> String {
+pub(super) fn named(event: &Value) -> String {
     format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap())
 }
 
@@ -23,7 +23,7 @@ fn hiding() -> Arc<Plan> {
 }
 
 /// A response that thinks `thinking` and answers `answer`, each in its deltas, with every repeat.
-fn response(thinking: &[&str], answer: &[&str]) -> Vec<Value> {
+pub(super) fn response(thinking: &[&str], answer: &[&str]) -> Vec<Value> {
     let summary = json!({"type": "summary_text", "text": thinking.concat()});
     let text = json!({"type": "output_text", "text": answer.concat(), "annotations": []});
     let reasoning =
@@ -55,7 +55,7 @@ fn response(thinking: &[&str], answer: &[&str]) -> Vec<Value> {
     events
 }
 
-fn message(blocks: &[(&str, &[&str])]) -> Vec<Value> {
+pub(super) fn message(blocks: &[(&str, &[&str])]) -> Vec<Value> {
     let mut events = vec![
         json!({"type": "message_start", "message": {"id": "msg_1", "type": "message",
         "role": "assistant", "model": "m", "content": [], "stop_reason": null, "usage": {"input_tokens": 3, "output_tokens": 1}}}),
