@@ -72,6 +72,8 @@ pub(super) struct Exchange {
     own_bytes_folded: ByteCounts,
     prompt_hash: Option<String>,
     seen_text: bool,
+    /// There may be something to fold: for every chunk, the session would have to come from memory.
+    has_news: bool,
     folded_at: Instant,
     held: Option<(HoldReason, u64)>,
     finished: bool,
@@ -108,6 +110,7 @@ impl Exchange {
             own_bytes_folded: ByteCounts::default(),
             prompt_hash: None,
             seen_text: false,
+            has_news: true,
             folded_at: now,
             held: None,
             finished: false,
@@ -259,8 +262,12 @@ impl Exchange {
             return Some(self.unread_since + READ_WITHIN);
         }
         // A stream that stalls while frames wait is the one whose figures an operator asks for.
-        let holds = self.session.as_deref().is_some_and(Session::is_holding);
-        (holds != self.held.is_some()).then(|| self.folded_at + FOLD_EVERY)
+        (self.has_news || self.holds_otherwise()).then(|| self.folded_at + FOLD_EVERY)
+    }
+
+    /// Whether the session has begun or ceased to hold since that was told.
+    fn holds_otherwise(&self) -> bool {
+        self.session.as_deref().is_some_and(Session::is_holding) != self.held.is_some()
     }
 
     /// Lets the session read what it has yet to read.
@@ -275,6 +282,7 @@ impl Exchange {
     fn take_in(&mut self, now: Instant, chunk: Bytes) {
         if let Some(session) = &mut self.session {
             session.on_chunk(now.into_std(), chunk);
+            self.has_news = true;
             self.follow(now);
         }
     }
@@ -299,6 +307,7 @@ impl Exchange {
     /// Counts response bytes that pass unread although there is a session.
     pub(super) fn note_unscanned(&mut self, reason: UnscannedReason, bytes: usize) {
         let bytes = bytes as u64;
+        self.has_news = true;
         *self.own_bytes.released.entry(None).or_default() += bytes;
         *self.own_bytes.unscanned.entry((None, reason)).or_default() += bytes;
     }
@@ -318,7 +327,8 @@ impl Exchange {
     /// whether it did.
     pub(super) fn fold_if_due(&mut self, now: Instant) -> bool {
         let due = now.saturating_duration_since(self.folded_at) >= FOLD_EVERY;
-        let folds = due || (self.session.is_some() && !self.seen_text);
+        let has_news = self.has_news || (self.unread.is_empty() && self.holds_otherwise());
+        let folds = (due && has_news) || (self.session.is_some() && !self.seen_text);
         if folds {
             self.fold(now);
         }
@@ -327,6 +337,7 @@ impl Exchange {
 
     fn fold(&mut self, now: Instant) {
         self.folded_at = now;
+        self.has_news = false;
         let metrics = &self.proxy.metrics;
         if let Some(session) = &mut self.session {
             let progress = session.take_progress();
