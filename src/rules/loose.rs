@@ -182,7 +182,8 @@ struct Steps<'s> {
 
 /// Letters that a character may stand for.
 struct Readings {
-    letters: [char; 3],
+    /// The letters, and whether each differs from the character.
+    letters: [(char, bool); 3],
     count: usize,
     /// Whether the first is the character itself.
     itself: bool,
@@ -634,18 +635,18 @@ impl Thread {
 impl Readings {
     /// A letter that stands for itself.
     const fn plain(c: char) -> Self {
-        Self { letters: [c; 3], count: 1, itself: true, parts: false }
+        Self { letters: [(c, false); 3], count: 1, itself: true, parts: false }
     }
 
     /// Read from an escape: no letter stands there itself.
     fn changed(self) -> Self {
-        Self { itself: false, ..self }
+        Self { itself: false, letters: self.letters.map(|(letter, _)| (letter, true)), ..self }
     }
 
     fn of(c: char, original: char) -> Self {
         let is_letter = c.is_alphanumeric();
         let mut readings = Self {
-            letters: [c; 3],
+            letters: [(c, false); 3],
             count: usize::from(is_letter),
             itself: is_letter,
             parts: !is_letter,
@@ -665,18 +666,13 @@ impl Readings {
 
     fn add(&mut self, letter: char) {
         if let Some(place) = self.letters.get_mut(self.count) {
-            *place = letter;
+            *place = (letter, true);
             self.count += 1;
         }
     }
 
-    /// The letters, and whether each differs from the character.
     fn letters(&self) -> impl Iterator<Item = (char, bool)> + '_ {
-        let itself = self.itself;
-        (0..)
-            .zip(self.letters)
-            .take(self.count)
-            .map(move |(index, letter)| (letter, !(itself && index == 0)))
+        self.letters.get(..self.count).unwrap_or_default().iter().copied()
     }
 }
 

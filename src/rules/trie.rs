@@ -88,6 +88,10 @@ impl Trie {
         }
         let children = self.children(node);
         let labels = self.labels.get(children.start as usize..children.end as usize)?;
+        // They stand in order.
+        if labels.last().is_none_or(|&last| last < byte) {
+            return None;
+        }
         let at = labels.iter().position(|&label| label == byte)?;
         Some(Node(children.start + number(at)))
     }

@@ -243,7 +243,8 @@ impl Scripts {
             *weight += script.weight();
         }
         let all: u16 = self.weights.iter().sum();
-        if all < SCRIPT_KNOWN {
+        // More of the script that it is written in changes nothing.
+        if all < SCRIPT_KNOWN || (self.own == Some(script) && all < 2 * SCRIPT_KNOWN) {
             return false;
         }
         let most = Script::ALL.into_iter().zip(self.weights).max_by_key(|&(_, weight)| weight);
