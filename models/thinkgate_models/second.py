@@ -29,7 +29,7 @@ from .windows import PREFIX, PROMPT_TOKENS, STRIDE, TOKENS, Framer, WindowNet
 NAME = "thinkgate-second"
 VERSION = "1"
 DECISION = Decision(pool="mean", burn_in_tokens=0, consecutive=1, chunk=1)
-CONSULT = Consult(lowest=0.2, highest=0.98, weight=0.5)
+CONSULT = Consult(lowest=0.2, highest=0.98, weight=0.3)
 # The channels that it reads; of prompts the default knows more.
 READ = (1, 2)
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, de::IntoDeserializer, de::value::Error as ValueError};
 
 use super::{
-    CHANNELS, Consult, Frame, Rate, STEPS, Spaces, Spelling, WindowShape,
+    CHANNELS, Consult, Frame, Rate, STEPS, Spaces, Spelling, Unknown, WindowShape,
     rubric::{Activation, Calibration, Head, Outputs, Pooling, Rubric},
 };
 use crate::{channel::Channel, rules::Category};
@@ -170,6 +170,15 @@ struct RawWindow {
     prefix: BTreeMap<String, String>,
     #[serde(default)]
     text: RawText,
+    unknown: Option<RawUnknown>,
+}
+
+/// By what windows are told of which the network knows too little.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawUnknown {
+    token: String,
+    percent: u8,
 }
 
 /// How text is given to the tokeniser.
@@ -353,18 +362,29 @@ impl Windows {
         self.prefix.each_ref().map(|prefix| prefix.trim_end())
     }
 
-    /// How windows look where the tokeniser has these special tokens and makes this of the prefixes.
+    /// How windows look where the tokeniser has these special tokens, makes this of the prefixes, and `number_of` tells the
+    /// number of a token.
     pub fn shape(
         &self,
         frame: Frame,
         prefix: [Vec<u32>; CHANNELS.len()],
+        number_of: impl Fn(&str) -> Option<u32>,
     ) -> Result<WindowShape, ManifestError> {
         let RawWindow { tokens, stride, prompt_tokens, text, .. } = self.raw;
+        let unknown = match &self.raw.unknown {
+            None => None,
+            Some(RawUnknown { token, percent }) => {
+                let token = number_of(token).ok_or_else(|| {
+                    ManifestError::Window(format!("the tokenizer has no token {token:?}"))
+                })?;
+                Some(Unknown { token, percent: *percent })
+            }
+        };
         let space_first =
             self.prefix.each_ref().map(|prefix| prefix.ends_with(char::is_whitespace));
         let verbatim = text == RawText::Verbatim;
         let spelling = Spelling { spaces: Spaces::Before, verbatim, space_first };
-        let shape = WindowShape { tokens, stride, prompt_tokens, frame, prefix, spelling };
+        let shape = WindowShape { tokens, stride, prompt_tokens, frame, prefix, spelling, unknown };
         let room = (0..CHANNELS.len()).map(|channel| shape.room(channel)).min().unwrap_or_default();
         if room < stride {
             let reason = format!(
@@ -421,6 +441,9 @@ impl Raw {
             || !channels.iter().all(known)
         {
             return Err(ManifestError::Channels);
+        }
+        if window.unknown.as_ref().is_some_and(|unknown| !(1..=100).contains(&unknown.percent)) {
+            return Err(unusable("unknown has a percent that is not 1 to 100"));
         }
         if !window.prefix.keys().all(known) {
             return Err(unusable("prefix names an unknown channel"));
@@ -588,15 +611,29 @@ pub(super) mod tests {
         let manifest = parse(&window_example()).unwrap();
         let Kind::Window(windows) = &manifest.kind else { unreachable!() };
         assert_eq!(windows.prefix(), ["", "thinking:", "answer:"]);
-        let shape = windows.shape(Frame::default(), [vec![], vec![1, 2], vec![3]]).unwrap();
+        let shape =
+            windows.shape(Frame::default(), [vec![], vec![1, 2], vec![3]], |_| None).unwrap();
         assert_eq!(shape.spelling.space_first, [false, true, false]);
         assert_eq!((shape.room(0), shape.room(1), shape.room(2)), (16, 11, 12));
         let rubric = manifest.rubric(Rate::OneInHundred).unwrap();
         assert_eq!((rubric.outputs(), rubric.heads().len()), (3, 2));
         assert_eq!(manifest.consult, Some(Consult { from: 0.2, to: 0.9, weight: 0.5 }));
-        let narrow = windows.shape(Frame::default(), [vec![], vec![7; 12], vec![]]).unwrap_err();
+        let narrow =
+            windows.shape(Frame::default(), [vec![], vec![7; 12], vec![]], |_| None).unwrap_err();
         let told = "its 16 tokens leave 1 for text, fewer than the stride of 4";
         assert!(narrow.to_string().ends_with(told), "{narrow}");
+    }
+
+    #[test]
+    fn a_token_that_stands_for_the_unknown_has_to_be_the_tokenisers() {
+        let mut manifest = window_example();
+        manifest["window"]["unknown"] = json!({"token": "[UNK]", "percent": 25});
+        let manifest = parse(&manifest).unwrap();
+        let Kind::Window(windows) = &manifest.kind else { unreachable!() };
+        let shape = |number| windows.shape(Frame::default(), Default::default(), |_| number);
+        assert_eq!(shape(Some(9)).unwrap().unknown, Some(Unknown { token: 9, percent: 25 }));
+        let told = shape(None).unwrap_err().to_string();
+        assert!(told.ends_with("the tokenizer has no token \"[UNK]\""), "{told}");
     }
 
     #[test]
@@ -614,11 +651,16 @@ pub(super) mod tests {
 
     #[test]
     fn names_what_is_wrong_with_windows() {
-        let cases: [(&str, Value, &str); 14] = [
+        let cases: [(&str, Value, &str); 15] = [
             ("/kind", json!("other"), "unknown variant `other`"),
             ("/window", json!(null), "no usable window: it is missing"),
             ("/window/tokens", json!(0), "tokens are not 1 to 8192"),
             ("/window/stride", json!(0), "stride is 0"),
+            (
+                "/window",
+                json!({"tokens": 16, "stride": 4, "unknown": {"token": "x", "percent": 0}}),
+                "unknown has a percent that is not 1 to 100",
+            ),
             ("/window/prefix", json!({"tool": "x"}), "prefix names an unknown channel"),
             ("/window/text", json!("other"), "unknown variant `other`"),
             ("/channels", json!(["answer", "answer"]), "other channels"),

@@ -47,7 +47,7 @@ pub use rubric::{Head, Rate, Rubric};
 pub use scores::{PartScores, Scores};
 pub use spoken::Spelling;
 pub use stages::{Consult, Gait, SecondStage, Stage, Stages};
-pub use window::{Frame, Mark, Window, WindowShape};
+pub use window::{Frame, Mark, Unknown, Window, WindowShape};
 pub use words::Spaces;
 
 /// Tokens that a network reads in one run.

@@ -6,6 +6,9 @@
 //! its end. So what is asked depends on the text alone, and an answer is judged with the risk of the place that it is
 //! about, whenever it comes.
 //!
+//! A window of which the second's tokeniser does not know enough is not read, and what the first model has judged of that
+//! channel stands from there on.
+//!
 //! While the risk lies in the band the combined one holds, and a flag takes that. Outside of it the first model's stands.
 //! Without the second's answers, because it has failed, all of the first model's judgement stands.
 
@@ -77,6 +80,8 @@ struct Asked {
     /// What the first model has judged last.
     last: Option<Judged>,
     windows: u32,
+    /// Its text is in no language that the second model reads.
+    is_foreign: bool,
     answers: u32,
     pool: Pool,
     /// Answers in a row with which the combined risk reached its threshold.
@@ -246,7 +251,7 @@ impl Second {
         let is_over = is_over && self.due.iter().all(|due| due.about.channel != channel);
         let alone = own.flag(Head::Risk);
         // A flag that was told once stands.
-        let flags = if self.failed {
+        let flags = if self.failed || asked.is_foreign {
             [alone, asked.flag]
         } else if is_over && asked.answers == 0 {
             [alone, None]
@@ -254,7 +259,7 @@ impl Second {
             [part.sure(), asked.flag(stage, is_over)]
         };
         own.set_flag(Head::Risk, flags.into_iter().flatten().min_by_key(|end| end.byte));
-        if self.failed {
+        if self.failed || asked.is_foreign {
             return own;
         }
         if asked.answers > 0
@@ -296,7 +301,11 @@ impl Second {
             return;
         };
         let is_wanted = stage.rubric.reads(about.channel) && stage.consult.is_unsure(about.risk);
-        if self.failed || !is_wanted || asked.fresh == 0 {
+        if self.failed || asked.is_foreign || !is_wanted || asked.fresh == 0 {
+            return;
+        }
+        if stage.shape.is_foreign(said.number(), &self.prompt, tail) {
+            asked.is_foreign = true;
             return;
         }
         if self.due.len() >= MAX_DUE {

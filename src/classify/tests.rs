@@ -103,7 +103,9 @@ fn windows(manifest: &Value) -> SecondStage {
     let prefix = ["", "T", "A"].map(|name| name.chars().map(u32::from).collect());
     SecondStage {
         rubric: Arc::new(manifest.rubric(Rate::OneInHundred).unwrap()),
-        shape: windows.shape(Frame::default(), prefix).unwrap(),
+        shape: windows
+            .shape(Frame::default(), prefix, |token| token.chars().next().map(u32::from))
+            .unwrap(),
         consult: manifest.consult.unwrap(),
     }
 }
@@ -392,6 +394,24 @@ fn what_the_first_model_is_sure_of_stands() {
     let sure = risk_at.iter().find(|(_, risk)| *risk > 0.9).unwrap().0;
     assert_eq!(flag(&readers, Channel::Answer), Some(sure));
     assert!(flag(&alone, Channel::Answer).unwrap() < sure);
+}
+
+#[test]
+fn what_the_second_model_does_not_know_is_the_firsts() {
+    let mut manifest = window_example();
+    manifest["window"]["unknown"] = json!({"token": "!", "percent": 60});
+    let said = [text(CHOICE, Said::Answer, LOUD), end(CHOICE)];
+    let (readers, seen) = read_with(&both(&manifest), &said);
+    let alone = read(&said);
+    assert_eq!(seen, Vec::<String>::new());
+    assert_eq!(flag(&readers, Channel::Answer), flag(&alone, Channel::Answer));
+    assert!((risk(&readers, Channel::Answer) - risk(&alone, Channel::Answer)).abs() < f32::EPSILON);
+    // The flag does not wait for the text's end.
+    let (open, _) = read_with(&both(&manifest), &said[..1]);
+    assert_eq!(flag(&open, Channel::Answer), Some(16));
+    // Less of it, and the second model is asked.
+    manifest["window"]["unknown"]["percent"] = json!(90);
+    assert_eq!(read_with(&both(&manifest), &said).1.len(), 3);
 }
 
 #[test]

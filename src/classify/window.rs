@@ -39,6 +39,15 @@ pub struct Window {
     pub kinds: Vec<i64>,
 }
 
+/// What a tokeniser gives for what it does not know, and how much of it is too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// The token.
+    pub token: u32,
+    /// So many of a hundred tokens of a window's text tell that it is in no language that the network reads.
+    pub percent: u8,
+}
+
 /// How a network's windows look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowShape {
@@ -54,6 +63,8 @@ pub struct WindowShape {
     pub prefix: [Vec<u32>; CHANNELS.len()],
     /// How the text's words are given to the tokeniser.
     pub spelling: Spelling,
+    /// By what windows are told of which the network knows too little.
+    pub unknown: Option<Unknown>,
 }
 
 /// The end of a text: what a window can go back to.
@@ -99,6 +110,17 @@ impl WindowShape {
         };
         let prefix = self.prefix.get(channel).map_or(0, Vec::len);
         self.tokens.saturating_sub(specials + prefix + prompt)
+    }
+
+    /// Whether a window over the end of a channel's text holds too much that the tokeniser does not know.
+    pub(super) fn is_foreign(&self, channel: usize, prompt: &[u32], text: &Tail) -> bool {
+        let Some(Unknown { token, percent }) = self.unknown else { return false };
+        let (mut all, mut unknown) = (0_usize, 0_usize);
+        for id in text.last(self.room_beside(channel, prompt.len())) {
+            all += 1;
+            unknown += usize::from(id == token);
+        }
+        unknown * 100 >= all.max(1) * usize::from(percent)
     }
 
     /// The prompt's end, as much of it as windows hold.
@@ -187,6 +209,7 @@ pub(super) mod tests {
             },
             prefix: [vec![90], vec![91], vec![]],
             spelling: Spelling { verbatim: true, ..Spelling::default() },
+            unknown: None,
         }
     }
 
@@ -212,6 +235,19 @@ pub(super) mod tests {
         assert_eq!(window.ids, [101, 22, 102, 1, 102]);
         assert_eq!(shape.room(0), 5);
         assert_eq!(shape.room(1), 2);
+    }
+
+    #[test]
+    fn a_window_of_too_much_that_is_unknown_is_foreign() {
+        let unknown = Some(Unknown { token: 7, percent: 50 });
+        let shape = WindowShape { unknown, ..shape() };
+        // Two tokens of text have room beside the prompt, five without it.
+        let text = tail(&[7, 7, 1, 2, 7]);
+        assert!(shape.is_foreign(1, &[21, 22], &text));
+        assert!(shape.is_foreign(1, &[], &text));
+        assert!(!shape.is_foreign(1, &[], &tail(&[7, 1, 2, 3, 7])));
+        assert!(!shape.is_foreign(1, &[], &tail(&[])));
+        assert!(!WindowShape { unknown: None, ..shape }.is_foreign(1, &[], &text));
     }
 
     #[test]

@@ -93,7 +93,8 @@ impl Model {
                 let tokenizer = literal_tokenizer(&files.tokenizer).map_err(unusable)?;
                 let frame = frame(&tokenizer).map_err(unusable)?;
                 let prefix = prefixes(windows, &tokenizer).map_err(unusable)?;
-                let shape = windows.shape(frame, prefix).map_err(broken)?;
+                let number_of = |token: &str| tokenizer.token_to_id(token);
+                let shape = windows.shape(frame, prefix, number_of).map_err(broken)?;
                 (tokenizer, Gait::Windows(Box::new(shape)))
             }
         };
