@@ -1,39 +1,45 @@
-//! Payloads that are like the one before but for their text: nearly all of a stream.
+//! Frames that are like the one before but for their text: nearly all of a stream.
 //!
-//! To find the text of such a payload takes a fraction of the work of reading it: outside of the text, and of a few
-//! values that no dialect reads, it has the same bytes, so that it says the same.
+//! To find the text of such a frame takes a fraction of the work of cutting it out and reading it: outside of the text, and
+//! of a few values that no dialect reads, it has the same bytes, so that it says the same.
 
 use std::{borrow::Cow, ops::Range};
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::{
-    cursor::Cursor,
+    cursor::{Cursor, Scan},
     json::{range_in, string},
 };
+use crate::wire::{Frame, Payload};
 
 /// Members of a payload that say nothing about its text, and change from one to the next.
 const FREE: [&str; 5] =
     ["created", "created_at", "obfuscation", "sequence_number", "system_fingerprint"];
 
-/// What the payloads have in common that are like a first one.
+/// What the frames have in common that are like a first one.
 #[derive(Debug)]
 pub struct Alike {
-    payload: Bytes,
-    /// Where values stand that may be others of their kind, in order.
+    frame: Frame,
+    /// Where its payload stands in it.
+    payload: Range<usize>,
+    /// Where values stand in it that may be others of their kind, in order.
     values: SmallVec<[Range<usize>; 4]>,
     /// Which of them is the text.
     text: usize,
+    /// Whether its end is one wherever it stands, and nothing of it belongs to what follows.
+    is_closed: bool,
 }
 
 // === impl Alike ===
 
 impl Alike {
-    /// That of a payload whose text is the JSON string at `text`; `None` where it is not plain JSON, beyond doubt.
+    /// That of a frame of whose payload the JSON string at `text` is the text; `None` where the payload is not plain JSON
+    /// on one line, beyond doubt.
     #[must_use]
-    pub fn new(payload: &Bytes, text: Range<usize>) -> Option<Self> {
-        let whole = str::from_utf8(payload).ok()?;
+    pub fn new(frame: &Frame, text: Range<usize>) -> Option<Self> {
+        let Payload::Slice(payload) = frame.payload.clone() else { return None };
+        let whole = str::from_utf8(frame.data()).ok()?;
         let mut values = SmallVec::<[_; 4]>::new();
         let mut cursor = Cursor::new(whole);
         cursor.object(|cursor, key| {
@@ -50,26 +56,42 @@ impl Alike {
         }
         let at = values.partition_point(|value| value.start < text.start);
         values.insert(at, text);
-        Some(Self { payload: payload.clone(), values, text: at })
+        for value in &mut values {
+            *value = payload.start + value.start..payload.start + value.end;
+        }
+        let is_closed = frame.raw.ends_with(b"\n\n") && !frame.raw.contains(&b'\r');
+        Some(Self { frame: frame.clone(), payload, values, text: at, is_closed })
     }
 
-    /// The text of a payload that is like the first one.
+    /// The text of a payload that is like the first frame's.
     #[must_use]
-    pub fn text_of<'p>(&self, payload: &'p str) -> Option<Cow<'p, str>> {
-        let mut cursor = Cursor::new(payload);
-        let mut from = 0;
+    pub fn text_of<'p>(&self, payload: &'p [u8]) -> Option<Cow<'p, str>> {
+        let (text, length) = self.read(payload, self.payload.clone())?;
+        (length == payload.len()).then_some(text)
+    }
+
+    /// The text of the event that `bytes` begin with, and how long that is, where it is an event like the first frame.
+    #[must_use]
+    pub fn next_text<'b>(&self, bytes: &'b [u8]) -> Option<(Cow<'b, str>, usize)> {
+        if self.is_closed { self.read(bytes, 0..self.frame.raw.len()) } else { None }
+    }
+
+    /// Reads bytes that are like `part` of the first frame.
+    fn read<'b>(&self, bytes: &'b [u8], part: Range<usize>) -> Option<(Cow<'b, str>, usize)> {
+        let first = &self.frame.raw;
+        let mut scan = Scan::new(bytes);
+        let mut from = part.start;
         let mut text = None;
         for (number, value) in self.values.iter().enumerate() {
-            cursor.pass_same(self.payload.get(from..value.start)?)?;
-            let raw = cursor.value_like(*self.payload.get(value.start)?)?;
+            scan.pass_same(first.get(from..value.start)?)?;
+            let raw = str::from_utf8(scan.pass_like(*first.get(value.start)?)?).ok()?;
             if number == self.text {
                 text = Some(raw);
             }
             from = value.end;
         }
-        cursor.pass_same(self.payload.get(from..)?)?;
-        cursor.is_at_end().then_some(())?;
-        string(text?)
+        scan.pass_same(first.get(from..part.end)?)?;
+        Some((string(text?)?, scan.at()))
     }
 }
 
@@ -84,9 +106,27 @@ mod tests {
 
     const FIRST: &str = r#"{"id":"a","created":17,"choices":[{"index":0,"delta":{"content":"one"}}],"system_fingerprint":"fp"}"#;
 
-    fn text_of(payload: &str) -> Option<Cow<'_, str>> {
+    /// An event with this payload.
+    fn event(payload: &str) -> Frame {
+        let raw = format!("event: x\ndata: {payload}\n\n");
+        Frame {
+            raw: raw.into(),
+            payload: Payload::Slice(15..15 + payload.len()),
+            error_field: false,
+        }
+    }
+
+    /// What is found in a payload, and in an event with it that another one follows.
+    fn text_of(payload: &str) -> Option<String> {
         let at = FIRST.find("\"one\"").unwrap();
-        Alike::new(&Bytes::from_static(FIRST.as_bytes()), at..at + 5).unwrap().text_of(payload)
+        let alike = Alike::new(&event(FIRST), at..at + 5).unwrap();
+        let text = alike.text_of(payload.as_bytes());
+        let raw = event(payload).raw;
+        let more = [&raw[..], b"data: x"].concat();
+        let next = alike.next_text(&more);
+        assert_eq!(next, text.clone().map(|text| (text, raw.len())));
+        assert_eq!(alike.next_text(&raw[..raw.len() - 1]), None);
+        text.map(Cow::into_owned)
     }
 
     #[test]
@@ -120,6 +160,18 @@ mod tests {
     }
 
     #[test]
+    fn no_event_is_found_where_its_end_may_go_on() {
+        let payload = r#"{"content":"one"}"#;
+        let mut frame = event(payload);
+        for (end, is_closed) in [("\n\n", true), ("\r\n\r\n", false), ("\r\r", false)] {
+            frame.raw = format!("event: x\ndata: {payload}{end}").into();
+            let alike = Alike::new(&frame, 11..16).unwrap();
+            assert_eq!(alike.next_text(&frame.raw).is_some(), is_closed);
+            assert_eq!(alike.text_of(payload.as_bytes()).unwrap(), "one");
+        }
+    }
+
+    #[test]
     fn what_is_no_plain_json_is_like_nothing() {
         for (payload, text) in [
             (r#"{"content":"one"} x"#, 11..16),
@@ -128,7 +180,7 @@ mod tests {
             (r#"{"content":true}"#, 11..15),
             (r#"{"content":"one"}"#, 11..99),
         ] {
-            assert!(Alike::new(&Bytes::from(payload), text).is_none(), "{payload}");
+            assert!(Alike::new(&event(payload), text).is_none(), "{payload}");
         }
     }
 }

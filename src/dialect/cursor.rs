@@ -11,6 +11,13 @@ const MAX_DEPTH: u8 = 16;
 #[derive(Debug)]
 pub(super) struct Cursor<'de> {
     text: &'de str,
+    scan: Scan<'de>,
+}
+
+/// A place among bytes, before or behind whole values.
+#[derive(Debug)]
+pub(super) struct Scan<'b> {
+    bytes: &'b [u8],
     at: usize,
 }
 
@@ -18,7 +25,7 @@ pub(super) struct Cursor<'de> {
 
 impl<'de> Cursor<'de> {
     pub(super) const fn new(text: &'de str) -> Self {
-        Self { text, at: 0 }
+        Self { text, scan: Scan::new(text.as_bytes()) }
     }
 
     /// Reads an object; `entry` is called with each key and reads the value that follows.
@@ -28,7 +35,7 @@ impl<'de> Cursor<'de> {
     ) -> Option<()> {
         self.expect(b'{')?;
         if self.peek()? == b'}' {
-            self.at += 1;
+            self.scan.at += 1;
             return Some(());
         }
         loop {
@@ -47,7 +54,7 @@ impl<'de> Cursor<'de> {
     pub(super) fn array(&mut self, mut item: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         self.expect(b'[')?;
         if self.peek()? == b']' {
-            self.at += 1;
+            self.scan.at += 1;
             return Some(());
         }
         loop {
@@ -63,31 +70,9 @@ impl<'de> Cursor<'de> {
     /// Passes over a value; gives it as it stands.
     pub(super) fn value(&mut self) -> Option<&'de str> {
         self.peek()?;
-        let begin = self.at;
+        let begin = self.scan.at;
         self.pass_value(MAX_DEPTH)?;
-        self.text.get(begin..self.at)
-    }
-
-    /// Passes over these bytes, if they stand here.
-    pub(super) fn pass_same(&mut self, bytes: &[u8]) -> Option<()> {
-        let rest = self.text.as_bytes().get(self.at..)?;
-        rest.starts_with(bytes).then(|| self.at += bytes.len())
-    }
-
-    /// Passes over a string or a number, whichever begins with `first`; gives it as it stands.
-    pub(super) fn value_like(&mut self, first: u8) -> Option<&'de str> {
-        let begin = self.at;
-        let is_string = first == b'"';
-        if (self.byte()? == b'"') != is_string {
-            return None;
-        }
-        if is_string { self.pass_string() } else { self.pass_number() }?;
-        self.text.get(begin..self.at)
-    }
-
-    /// Whether nothing follows at all.
-    pub(super) const fn is_at_end(&self) -> bool {
-        self.at == self.text.len()
+        self.text.get(begin..self.scan.at)
     }
 
     /// Passes over a null, if one stands here.
@@ -103,17 +88,17 @@ impl<'de> Cursor<'de> {
     /// The first byte that is no white space.
     fn peek(&mut self) -> Option<u8> {
         loop {
-            let byte = *self.text.as_bytes().get(self.at)?;
+            let byte = *self.scan.bytes.get(self.scan.at)?;
             if !matches!(byte, b' ' | b'\n' | b'\t' | b'\r') {
                 return Some(byte);
             }
-            self.at += 1;
+            self.scan.at += 1;
         }
     }
 
     fn next(&mut self) -> Option<u8> {
         let byte = self.peek()?;
-        self.at += 1;
+        self.scan.at += 1;
         Some(byte)
     }
 
@@ -124,39 +109,72 @@ impl<'de> Cursor<'de> {
     /// A key without escapes.
     fn key(&mut self) -> Option<&'de str> {
         self.expect(b'"')?;
-        let begin = self.at;
-        self.pass_plain()?;
-        let key = self.text.get(begin..self.at)?;
-        if self.byte()? != b'"' {
+        let begin = self.scan.at;
+        self.scan.pass_plain()?;
+        let key = self.text.get(begin..self.scan.at)?;
+        if self.scan.byte()? != b'"' {
             return None;
         }
-        self.at += 1;
+        self.scan.at += 1;
         Some(key)
     }
 
     fn pass_value(&mut self, depth: u8) -> Option<()> {
         let depth = depth.checked_sub(1)?;
         match self.peek()? {
-            b'"' => self.pass_string(),
+            b'"' => self.scan.pass_string(),
             b'{' => self.object(|cursor, _| cursor.pass_value(depth)),
             b'[' => self.array(|cursor| cursor.pass_value(depth)),
             b't' => self.word("true"),
             b'f' => self.word("false"),
             b'n' => self.word("null"),
-            _ => self.pass_number(),
+            _ => self.scan.pass_number(),
         }
     }
 
     fn word(&mut self, word: &str) -> Option<()> {
-        let rest = self.text.as_bytes().get(self.at..)?;
-        rest.starts_with(word.as_bytes()).then(|| self.at += word.len())
+        let rest = self.scan.bytes.get(self.scan.at..)?;
+        rest.starts_with(word.as_bytes()).then(|| self.scan.at += word.len())
+    }
+}
+
+// === impl Scan ===
+
+impl<'b> Scan<'b> {
+    pub(super) const fn new(bytes: &'b [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// How far it has come.
+    pub(super) const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Passes over these bytes, if they stand here.
+    pub(super) fn pass_same(&mut self, bytes: &[u8]) -> Option<()> {
+        let rest = self.bytes.get(self.at..)?;
+        rest.starts_with(bytes).then(|| self.at += bytes.len())
+    }
+
+    /// Passes over a string or a number, whichever begins with `first`; gives it as it stands.
+    pub(super) fn pass_like(&mut self, first: u8) -> Option<&'b [u8]> {
+        let begin = self.at;
+        let is_string = first == b'"';
+        if (self.byte()? == b'"') != is_string {
+            return None;
+        }
+        if is_string { self.pass_string() } else { self.pass_number() }?;
+        self.bytes.get(begin..self.at)
     }
 
     fn pass_string(&mut self) -> Option<()> {
-        self.expect(b'"')?;
+        if self.byte()? != b'"' {
+            return None;
+        }
+        self.at += 1;
         loop {
             self.pass_plain()?;
-            let bytes = self.text.as_bytes().get(self.at..)?;
+            let bytes = self.bytes.get(self.at..)?;
             self.at += match bytes {
                 [b'"', ..] => 1,
                 [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
@@ -176,7 +194,7 @@ impl<'de> Cursor<'de> {
 
     /// Goes to the next quote, backslash or control character; `None` where the text ends before.
     fn pass_plain(&mut self) -> Option<()> {
-        let mut rest = self.text.as_bytes().get(self.at..)?;
+        let mut rest = self.bytes.get(self.at..)?;
         while let Some((eight, later)) = rest.split_first_chunk::<8>() {
             let special = special_bytes(u64::from_le_bytes(*eight));
             if special != 0 {
@@ -213,12 +231,12 @@ impl<'de> Cursor<'de> {
     }
 
     fn byte(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+        self.bytes.get(self.at).copied()
     }
 
     /// One digit or more.
     fn pass_digits(&mut self) -> Option<()> {
-        let rest = self.text.as_bytes().get(self.at..)?;
+        let rest = self.bytes.get(self.at..)?;
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         self.at += digits;
         (digits > 0).then_some(())

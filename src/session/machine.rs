@@ -525,6 +525,10 @@ impl Session {
         let mut together = Together::default();
         while !self.ended {
             let Body::Framed(framer) = &mut self.body else { break };
+            if let Some(length) = framer.rest().and_then(|bytes| together.takes_next(bytes)) {
+                framer.pass(length);
+                continue;
+            }
             let Some(frame) = framer.next_frame() else { break };
             if !together.takes(&frame) {
                 self.read_together(&mut together);

@@ -5,8 +5,6 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
-
 use crate::{
     dialect::{
         alike::Alike,
@@ -29,7 +27,7 @@ pub(super) struct Together {
 /// A frame that says nothing but text.
 #[derive(Debug)]
 struct OnlyText {
-    payload: Bytes,
+    frame: Frame,
     choice: u32,
     source: Source,
     json: Range<usize>,
@@ -46,19 +44,32 @@ impl Together {
 
     /// Takes a frame's text, if it is like the one that was read.
     pub(super) fn takes(&mut self, frame: &Frame) -> bool {
-        let Some(last) = &self.last else { return false };
-        if self.text.len() > TEXT || frame.error_field {
+        if frame.payload == Payload::Empty {
+            return self.last.is_some();
+        }
+        if frame.error_field {
             return false;
         }
-        if frame.payload == Payload::Empty {
-            return true;
-        }
+        let Some(alike) = self.alike() else { return false };
+        let Some(text) = alike.text_of(frame.data()) else { return false };
+        self.text.push_str(&text);
+        true
+    }
+
+    /// Takes the text of the frame that `bytes` begin with, if it is like the one that was read; gives back its length.
+    pub(super) fn takes_next(&mut self, bytes: &[u8]) -> Option<usize> {
+        let (text, length) = self.alike()?.next_text(bytes)?;
+        self.text.push_str(&text);
+        Some(length)
+    }
+
+    /// What frames have to be like, while there is room for their text.
+    fn alike(&mut self) -> Option<&Alike> {
+        let last = self.last.as_ref().filter(|_| self.text.len() <= TEXT)?;
         if self.alike.is_none() {
-            self.alike = Alike::new(&last.payload, last.json.clone());
+            self.alike = Alike::new(&last.frame, last.json.clone());
         }
-        let text = self.alike.as_ref().zip(str::from_utf8(frame.data()).ok());
-        let text = text.and_then(|(alike, payload)| alike.text_of(payload));
-        text.map(|text| self.text.push_str(&text)).is_some()
+        self.alike.as_ref()
     }
 
     /// What was taken.
@@ -90,11 +101,7 @@ impl OnlyText {
         else {
             return None;
         };
-        let ([piece], Payload::Slice(range), false) =
-            (pieces.as_slice(), &frame.payload, frame.error_field)
-        else {
-            return None;
-        };
+        let ([piece], false) = (pieces.as_slice(), frame.error_field) else { return None };
         let says_else = !opaque.is_empty()
             || !unread.is_empty()
             || !ended_calls.is_empty()
@@ -105,7 +112,7 @@ impl OnlyText {
             Source::ReasoningContent | Source::Reasoning | Source::ThinkingPart | Source::Content
         );
         (is_text && !says_else).then(|| Self {
-            payload: frame.raw.slice(range.clone()),
+            frame: frame.clone(),
             choice: piece.choice,
             source: piece.source,
             json: piece.json.clone(),

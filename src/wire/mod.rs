@@ -117,6 +117,22 @@ impl Framer {
         }
     }
 
+    /// What waits behind the last frame, of events, up to the largest one's length: the beginning of the next.
+    #[must_use]
+    pub fn rest(&self) -> Option<&[u8]> {
+        match self {
+            Self::Sse(framer) => framer.rest(),
+            Self::Whole(_) | Self::Lines(_) | Self::Array(_) => None,
+        }
+    }
+
+    /// Passes over so many bytes of the [`rest`](Self::rest), which are whole events, each with its blank line of LF.
+    pub fn pass(&mut self, length: usize) {
+        if let Self::Sse(framer) = self {
+            framer.pass(length);
+        }
+    }
+
     /// What is left at the end of the body: an event without its blank line, or the whole body.
     pub fn finish(&mut self) -> Option<Frame> {
         match self {

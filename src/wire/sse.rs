@@ -7,7 +7,7 @@
 //! An event whose blank line is a CR is over with it, and is not held until the next byte says whether an LF follows: that
 //! LF, like further blank lines, is a frame of its own, so that events and their lengths are the same for every cut.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use memchr::memchr2;
 
 use super::{Frame, Payload};
@@ -108,6 +108,21 @@ impl SseFramer {
                 return Some(self.cut());
             }
         }
+    }
+
+    /// What waits behind the last event, up to the largest one's length, where nothing of it was read yet.
+    pub(super) fn rest(&self) -> Option<&[u8]> {
+        let is_fresh = self.buffer.is_empty()
+            && self.read == 0
+            && !self.lines.any
+            && !(self.at_start || self.after_cr || self.oversize);
+        let length = self.chunk.len().min(self.max_bytes);
+        self.chunk.get(..length).filter(|rest| is_fresh && !rest.is_empty())
+    }
+
+    /// Passes over whole events at the front of that.
+    pub(super) fn pass(&mut self, length: usize) {
+        self.chunk.advance(length.min(self.chunk.len()));
     }
 
     /// The event that the body's end left without its blank line.
