@@ -100,6 +100,8 @@ pub struct Plan {
     /// Whether the classifier may change what the client gets of prompt, thinking, answer, so that a gate waits for it.
     judge_gates: [bool; CHANNELS.len()],
     acts_on_outcomes: bool,
+    /// Whether some rule may redact or block in a tool call's arguments.
+    holds_tool_calls: bool,
 }
 
 // === impl Limits ===
@@ -168,7 +170,12 @@ impl Plan {
                 });
             Arc::new(if policy.plain_only { watch.plain() } else { watch })
         });
+        let arguments = Label::Known(Channel::ToolCall);
+        let is_held_there = |rule: &Rule| {
+            mode_of(&policy, arguments, rule) == Mode::Enforce && is_held(&policy, arguments, rule)
+        };
         Self {
+            holds_tool_calls: rules.rules().iter().any(is_held_there),
             acts_on_outcomes: policy.mode == Mode::Enforce && policy.outcomes.act(),
             rules,
             policy,
@@ -338,12 +345,8 @@ impl Plan {
     }
 
     /// Whether some rule may redact or block in a tool call's arguments.
-    pub(super) fn holds_tool_calls(&self) -> bool {
-        let label = Label::Known(Channel::ToolCall);
-        self.rules.rules().iter().any(|rule| {
-            let (_, mode) = self.judge(label, rule);
-            mode == Mode::Enforce && is_held(&self.policy, label, rule)
-        })
+    pub(super) const fn holds_tool_calls(&self) -> bool {
+        self.holds_tool_calls
     }
 }
 
