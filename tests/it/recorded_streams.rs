@@ -259,7 +259,7 @@ fn gives_the_expected_texts_at_many_cuts() {
 }
 
 #[test]
-#[ignore = "takes a quarter of an hour unoptimised: for changes to what reads the wire"]
+#[ignore = "takes two minutes optimised, half an hour else: for changes to what reads the wire"]
 fn gives_the_expected_texts_at_every_cut() {
     no_cut_matters(Depth { everywhere: 32 << 10, places: 1000, random: 1000 });
 }
