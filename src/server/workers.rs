@@ -87,3 +87,21 @@ impl Drop for Workers {
         self.stop.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_as_many_as_asked_for_and_never_more_than_cores() {
+        let cores = thread::available_parallelism().unwrap().get();
+        for (asked, started) in [(None, cores.div_ceil(2)), (Some(1), 1), (Some(cores + 9), cores)]
+        {
+            let workers = Workers::start(asked).unwrap();
+            assert_eq!(workers.count(), started, "{asked:?}");
+            let numbers: Vec<_> = (0..=started).map(|_| workers.next().unwrap().number).collect();
+            assert_eq!(numbers, (0..started).chain([0]).collect::<Vec<_>>());
+            workers.close();
+        }
+    }
+}

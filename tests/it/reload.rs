@@ -124,7 +124,7 @@ async fn a_broken_key_is_told_with_its_place_and_a_fixed_one_by_its_name() {
     served.shows(STATE, 0.0).await;
     assert!(get(&served).await.contains("falcon"));
 
-    let new = "listen: 127.0.0.1:1\nmode: enforce\nlimits: {connections: 9}\n\
+    let new = "listen: 127.0.0.1:1\nmode: enforce\nthreads: 1\nlimits: {connections: 9}\n\
                classifier: {second: /nowhere}";
     files.configure(&upstream, new);
     served.signal("HUP");
@@ -134,8 +134,7 @@ async fn a_broken_key_is_told_with_its_place_and_a_fixed_one_by_its_name() {
     let log = served.log().await;
     let file = files.path("config.yaml").display().to_string();
     assert!(log.contains(&format!("{file}:8:3: timeouts.conect: unknown key")), "{log}");
-    let told =
-        r#""code":"reload_needs_restart","keys":"listen, classifier.second, limits.connections""#;
+    let told = r#""code":"reload_needs_restart","keys":"listen, threads, classifier.second, limits.connections""#;
     assert!(log.contains(told), "{log}");
 }
 
