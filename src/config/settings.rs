@@ -168,7 +168,7 @@ pub struct Remote {
 pub struct ConnectionLimits {
     /// Client connections at a time; further ones wait in the socket's queue. No limit where absent.
     pub clients: Option<usize>,
-    /// Threads that serve them; half of the machine's cores, rounded up, where absent, and never more than there are.
+    /// Threads that serve them; half of the machine's cores and at least two where absent, and never more than there are.
     pub threads: Option<usize>,
 }
 

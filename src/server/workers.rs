@@ -37,13 +37,13 @@ pub struct Worker<'w> {
 // === impl Workers ===
 
 impl Workers {
-    /// Starts so many threads, never more than there are cores, or as many as half of the cores.
+    /// Starts so many threads, or half as many as there are cores and two at least; never more than there are.
     ///
     /// The fewer they are, the more tokens each finds when it wakes; and scoring a token takes about as long as passing
-    /// it on.
+    /// it on. But where there is one alone, all streams wait while it does not run.
     pub fn start(count: Option<usize>) -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let count = count.unwrap_or_else(|| cores.div_ceil(2)).clamp(1, cores);
+        let count = count.unwrap_or_else(|| cores.div_ceil(2).max(2)).clamp(1, cores);
         let stop = CancellationToken::new();
         let (mut handles, mut threads) = (Vec::new(), Vec::new());
         for number in 0..count {
@@ -95,7 +95,8 @@ mod tests {
     #[test]
     fn threads_are_as_many_as_asked_for_and_never_more_than_cores() {
         let cores = thread::available_parallelism().unwrap().get();
-        for (asked, started) in [(None, cores.div_ceil(2)), (Some(1), 1), (Some(cores + 9), cores)]
+        for (asked, started) in
+            [(None, cores.div_ceil(2).max(2).min(cores)), (Some(1), 1), (Some(cores + 9), cores)]
         {
             let workers = Workers::start(asked).unwrap();
             assert_eq!(workers.count(), started, "{asked:?}");
