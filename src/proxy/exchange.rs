@@ -148,13 +148,13 @@ impl Exchange {
     /// Waits until the prompt has been scored, where it has to be; the answer, if the request does not go on.
     pub(super) async fn settle_prompt(&mut self) -> Option<LocalResponse> {
         let (Some(lane), Some(session)) = (&self.lane, &mut self.session) else { return None };
-        if !session.prompt_waits() {
-            return None;
+        if session.prompt_waits() {
+            let settled = tokio::time::timeout(self.proxy.hold_deadline, lane.settle());
+            if settled.await.is_err() {
+                lane.give_up();
+            }
+            lane.follow(Instant::now(), session);
         }
-        if tokio::time::timeout(self.proxy.hold_deadline, lane.settle()).await.is_err() {
-            lane.give_up();
-        }
-        lane.follow(Instant::now(), session);
         session.on_prompt_scored()
     }
 

@@ -211,8 +211,12 @@ impl Session {
         !self.reading.scoring.as_deref().is_none_or(is_clear)
     }
 
-    /// The answer to a request whose prompt has waited for its scores, where it does not go on.
+    /// The answer to a request whose prompt is not to go on before it has its scores, if by them it does not. They may have
+    /// come before anybody waited.
     pub fn on_prompt_scored(&mut self) -> Option<LocalResponse> {
+        if !self.plan().gates(&[Channel::Prompt]) {
+            return None;
+        }
         self.refused = self.reading.blocked || self.reading.failed;
         if self.reading.blocked {
             self.action = Action::Block;

@@ -533,6 +533,12 @@ fn a_prompt_that_is_gated_is_answered_by_its_scores() {
     assert_eq!(loud.session.on_prompt_scored().unwrap().status, 400);
     assert_eq!(loud.session.report().action, Action::Block);
 
+    // Where nothing waits, what came early does not count either.
+    let mut followed = Rig::new(&enforcing(ClassifierHold::Follow, OnFailure::Closed));
+    assert!(matches!(followed.session.on_request(body("!!!!")), RequestDecision::Forward(_)));
+    followed.score();
+    assert_eq!(followed.session.on_prompt_scored(), None);
+
     for (on_failure, status) in [(OnFailure::Closed, Some(503)), (OnFailure::Open, None)] {
         let mut failed = asked("calm", on_failure);
         failed.session.on_classifier_failure(
