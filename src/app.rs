@@ -27,7 +27,8 @@ use crate::{
     rules::RuleSet,
     scorer::{Backend, Model, Runtime, Scorers, ScorersError},
     server::{
-        Accepting, Admin, ConnectionSettings, Worker, Workers, accept_connections, serve_connection,
+        Accepting, Admin, ConnectionSettings, Rung, Worker, Workers, accept_connections,
+        serve_connection,
     },
     session::{Keep, Plan},
 };
@@ -311,6 +312,7 @@ impl App {
             write_timeout: self.config.timeouts.client_write,
             drain: drain.clone(),
             abort: abort.clone(),
+            rung: Rung::default(),
             tasks: tasks.clone(),
             streams: Handle::current(),
         }

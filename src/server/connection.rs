@@ -29,7 +29,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    seldom::Seldom,
+    seldom::{Rung, Seldom},
     unread::{NotedBody, StreamExecutor},
 };
 
@@ -54,6 +54,8 @@ pub struct ConnectionSettings {
     pub drain: CancellationToken,
     /// Cancelled when they are to end at once.
     pub abort: CancellationToken,
+    /// Told when a connection learns of either.
+    pub rung: Rung,
     /// The owner of the tasks that HTTP/2 streams run in.
     pub tasks: TaskTracker,
     /// Where these run: one connection may bring the load of many.
@@ -91,27 +93,28 @@ where
     match version {
         Told::Http1 => {
             let connection = pin!(http1_builder(&settings).serve_connection(io, service));
-            drive(connection, &settings, &asked).await;
+            // hyper waits for the first head as for every other.
+            drive(connection, &settings, None).await;
         }
         // Boxed, or every HTTP/1.1 connection would keep room for it.
         Told::Perhaps2 => {
             let builder = auto_builder(&settings);
             let mut connection = Box::pin(builder.serve_connection(io, service));
-            drive(connection.as_mut(), &settings, &asked).await;
+            drive(connection.as_mut(), &settings, Some(&asked)).await;
         }
     }
 }
 
-/// Lets a connection run until it ends by itself or is told to.
+/// Lets a connection run until it ends by itself or is told to. `asked` is true once a request's head has come, where hyper
+/// does not see to that: its own timeout begins only when it knows the protocol's version.
 async fn drive<C: GracefulConnection>(
     mut connection: Pin<&mut C>,
     settings: &ConnectionSettings,
-    asked: &AtomicBool,
+    asked: Option<&AtomicBool>,
 ) {
-    // hyper's own header timeout begins only when the protocol's version is known.
-    let first_head = Instant::now() + settings.header_timeout;
-    let mut awaited = Awaited { drain: true, first_head: Some(first_head) };
-    let mut signal = pin!(Seldom::new(next_signal(settings, awaited)));
+    let first_head = asked.map(|_| Instant::now() + settings.header_timeout);
+    let mut awaited = Awaited { drain: true, first_head };
+    let mut signal = pin!(Seldom::new(&settings.rung, next_signal(settings, awaited)));
     loop {
         tokio::select! {
             biased;
@@ -123,7 +126,7 @@ async fn drive<C: GracefulConnection>(
                 }
                 Signal::FirstHeadDue => {
                     awaited.first_head = None;
-                    if !asked.load(Ordering::Relaxed) {
+                    if asked.is_some_and(|asked| !asked.load(Ordering::Relaxed)) {
                         return;
                     }
                 }
@@ -135,7 +138,7 @@ async fn drive<C: GracefulConnection>(
                 return;
             }
         }
-        signal.set(Seldom::new(next_signal(settings, awaited)));
+        signal.set(Seldom::new(&settings.rung, next_signal(settings, awaited)));
     }
 }
 

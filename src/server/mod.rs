@@ -13,4 +13,5 @@ mod workers;
 pub use admin::Admin;
 pub use connection::{ConnectionSettings, serve_connection};
 pub use listener::{Accepting, accept_connections};
+pub use seldom::Rung;
 pub use workers::{Worker, Workers};
