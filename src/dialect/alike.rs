@@ -20,7 +20,8 @@ const FREE: [&str; 5] =
 /// What the frames have in common that are like a first one.
 #[derive(Debug)]
 pub struct Alike {
-    frame: Frame,
+    /// The first one's bytes: a copy, so that what they came in can go.
+    first: Box<[u8]>,
     /// Where its payload stands in it.
     payload: Range<usize>,
     /// Where values stand in it that may be others of their kind, in order.
@@ -60,7 +61,7 @@ impl Alike {
             *value = payload.start + value.start..payload.start + value.end;
         }
         let is_closed = frame.raw.ends_with(b"\n\n") && !frame.raw.contains(&b'\r');
-        Some(Self { frame: frame.clone(), payload, values, text: at, is_closed })
+        Some(Self { first: frame.raw.as_ref().into(), payload, values, text: at, is_closed })
     }
 
     /// The text of a payload that is like the first frame's.
@@ -73,22 +74,24 @@ impl Alike {
     /// The text of the event that `bytes` begin with, and how long that is, where it is an event like the first frame.
     #[must_use]
     pub fn next_text<'b>(&self, bytes: &'b [u8]) -> Option<(Cow<'b, str>, usize)> {
-        if self.is_closed { self.read(bytes, 0..self.frame.raw.len()) } else { None }
+        if self.is_closed { self.read(bytes, 0..self.first.len()) } else { None }
     }
 
     /// Reads bytes that are like `part` of the first frame.
     fn read<'b>(&self, bytes: &'b [u8], part: Range<usize>) -> Option<(Cow<'b, str>, usize)> {
-        let first = &self.frame.raw;
+        let first = &self.first;
         let mut scan = Scan::new(bytes);
         let mut from = part.start;
         let mut text = None;
         for (number, value) in self.values.iter().enumerate() {
             scan.pass_same(first.get(from..value.start)?)?;
-            let raw = str::from_utf8(scan.pass_like(*first.get(value.start)?)?).ok()?;
-            if number == self.text {
-                text = Some(raw);
-            }
             from = value.end;
+            let raw = scan.pass_like(*first.get(value.start)?)?;
+            if number == self.text {
+                text = Some(str::from_utf8(raw).ok()?);
+            } else if !raw.is_ascii() {
+                return None;
+            }
         }
         scan.pass_same(first.get(from..part.end)?)?;
         Some((string(text?)?, scan.at()))

@@ -72,6 +72,7 @@ pub struct Session {
     gathered: Option<(Instant, u64)>,
     pub(super) content_type: Option<String>,
     body: Body,
+    pub(super) together: Together,
     pub(super) vocabulary: Vocabulary,
     pub(super) dialect: Dialect,
     pub(super) choices: Vec<Choice>,
@@ -140,6 +141,7 @@ impl Session {
             gathered: None,
             content_type: None,
             body: Body::Sniffing(BytesMut::new()),
+            together: Together::default(),
             vocabulary: Vocabulary::of(endpoint),
             dialect: endpoint.map_or(Dialect::Unknown, Endpoint::dialect),
             choices: Vec::new(),
@@ -263,7 +265,7 @@ impl Session {
             Body::Framed(_) | Body::Sniffing(_) | Body::Opaque(_) => None,
         };
         if let Some(frame) = last {
-            self.read_frame(now, frame, &mut Together::default());
+            self.read_frame(now, frame);
         }
         if self.awaits_response() && end != BodyEnd::ClientGone || self.fails_again(end) {
             return;
@@ -522,32 +524,32 @@ impl Session {
     }
 
     fn read_frames(&mut self, now: Instant) {
-        let mut together = Together::default();
         while !self.ended {
             let Body::Framed(framer) = &mut self.body else { break };
-            if let Some(length) = framer.rest().and_then(|bytes| together.takes_next(bytes)) {
+            if let Some(length) = framer.rest().and_then(|bytes| self.together.takes_next(bytes)) {
                 framer.pass(length);
                 continue;
             }
             let Some(frame) = framer.next_frame() else { break };
-            if !together.takes(&frame) {
-                self.read_together(&mut together);
-                self.read_frame(now, frame, &mut together);
+            if !self.together.takes(&frame) {
+                self.read_together();
+                self.read_frame(now, frame);
             }
         }
-        self.read_together(&mut together);
+        self.read_together();
     }
 
     /// Reads the text of frames that were like the one before them.
-    fn read_together(&mut self, together: &mut Together) {
-        let Some(piece) = together.take() else { return };
+    fn read_together(&mut self) {
+        let Some(piece) = self.together.take() else { return };
         self.vocabulary.go_on(&piece.text);
         let mut carries = Carries::default();
         self.read_pieces(&[piece], &mut carries);
         self.note_passed(&carries.unscanned);
     }
 
-    fn read_frame(&mut self, now: Instant, frame: Frame, together: &mut Together) {
+    fn read_frame(&mut self, now: Instant, frame: Frame) {
+        self.together.forget();
         match &frame.payload {
             Payload::TooLarge => {
                 let whole = matches!(&self.body, Body::Framed(Framer::Whole(_)));
@@ -564,18 +566,13 @@ impl Session {
         if frame.data().trim_ascii().is_empty() {
             return self.hold_frame(now, HeldFrame::new(frame, now));
         }
-        if let Some(held) = self.read_payload(now, frame, together) {
+        if let Some(held) = self.read_payload(now, frame) {
             self.hold_frame(now, held);
         }
     }
 
     /// Reads the frame's text; gives it back with what it carries where it has to wait its turn.
-    fn read_payload(
-        &mut self,
-        now: Instant,
-        frame: Frame,
-        together: &mut Together,
-    ) -> Option<HeldFrame> {
+    fn read_payload(&mut self, now: Instant, frame: Frame) -> Option<HeldFrame> {
         let data = frame.data();
         // The lossy reading checks byte by byte, the strict one many at a time.
         let payload = str::from_utf8(data)
@@ -589,7 +586,7 @@ impl Session {
         self.read_chunk(&chunk, &mut carries);
         // When a guard model is asked may depend on how the text came.
         if !self.reading.holding && self.reading.consulting.is_none() {
-            together.begin(&frame, &chunk);
+            self.together.begin(&frame, &chunk);
         }
         let (known, is_error) = (chunk.known, chunk.error);
         drop(chunk);
@@ -941,6 +938,7 @@ impl Session {
         self.reading.end_detectors();
         self.reading.blocked = false;
         self.body = Body::Sniffing(BytesMut::new());
+        self.together.forget();
         self.over = false;
         self.done = false;
         self.attempt += 1;

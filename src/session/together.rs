@@ -1,9 +1,8 @@
 //! Frames that come together and differ in their text alone: their text is read in one go.
 //!
 //! What a text shows follows from the text, never from how it was cut; so where nothing waits for it, frame by frame
-//! is only the dearer way.
-
-use std::ops::Range;
+//! is only the dearer way. Most streams have one such run of frames for their thinking and one for their answer, so what
+//! they are like is kept from one chunk of the body to the next.
 
 use crate::{
     dialect::{
@@ -20,17 +19,15 @@ const TEXT: usize = 16 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Together {
     last: Option<OnlyText>,
-    alike: Option<Alike>,
     text: String,
 }
 
 /// A frame that says nothing but text.
 #[derive(Debug)]
 struct OnlyText {
-    frame: Frame,
     choice: u32,
     source: Source,
-    json: Range<usize>,
+    alike: Alike,
 }
 
 // === impl Together ===
@@ -38,8 +35,12 @@ struct OnlyText {
 impl Together {
     /// Takes note of a frame that was read.
     pub(super) fn begin(&mut self, frame: &Frame, chunk: &Chunk<'_>) {
-        self.alike = None;
         self.last = OnlyText::of(frame, chunk);
+    }
+
+    /// Takes note that something else came.
+    pub(super) fn forget(&mut self) {
+        self.last = None;
     }
 
     /// Takes a frame's text, if it is like the one that was read.
@@ -64,19 +65,15 @@ impl Together {
     }
 
     /// What frames have to be like, while there is room for their text.
-    fn alike(&mut self) -> Option<&Alike> {
+    fn alike(&self) -> Option<&Alike> {
         let last = self.last.as_ref().filter(|_| self.text.len() <= TEXT)?;
-        if self.alike.is_none() {
-            self.alike = Alike::new(&last.frame, last.json.clone());
-        }
-        self.alike.as_ref()
+        Some(&last.alike)
     }
 
     /// What was taken.
     pub(super) fn take(&mut self) -> Option<Piece<'static>> {
-        let last = self.last.take()?;
+        let &OnlyText { choice, source, .. } = self.last.as_ref()?;
         let text = std::mem::take(&mut self.text);
-        let OnlyText { choice, source, .. } = last;
         (!text.is_empty()).then(|| Piece { choice, source, text: text.into(), json: 0..0 })
     }
 }
@@ -111,11 +108,10 @@ impl OnlyText {
             piece.source,
             Source::ReasoningContent | Source::Reasoning | Source::ThinkingPart | Source::Content
         );
-        (is_text && !says_else).then(|| Self {
-            frame: frame.clone(),
-            choice: piece.choice,
-            source: piece.source,
-            json: piece.json.clone(),
-        })
+        if !is_text || says_else {
+            return None;
+        }
+        let alike = Alike::new(frame, piece.json.clone())?;
+        Some(Self { choice: piece.choice, source: piece.source, alike })
     }
 }

@@ -6,10 +6,14 @@ fn shadow() -> Arc<Plan> {
     plan(Policy::default(), Settings::default())
 }
 
-/// What a session says of `frames` that come in chunks of so many, over and over.
-fn report_of(endpoint: Endpoint, frames: &[String], chunks: &[usize]) -> ExchangeReport {
+fn shadowing(endpoint: Endpoint) -> Session {
     let kind =
         if endpoint == Endpoint::OllamaChat { "application/x-ndjson" } else { "text/event-stream" };
+    start_at(&shadow(), endpoint, kind).0
+}
+
+/// What a session says of `frames` that come in chunks of so many, over and over.
+fn report_of(endpoint: Endpoint, frames: &[String], chunks: &[usize]) -> ExchangeReport {
     let mut sizes = chunks.iter().cycle();
     let mut rest = frames;
     let mut bodies = Vec::new();
@@ -19,7 +23,18 @@ fn report_of(endpoint: Endpoint, frames: &[String], chunks: &[usize]) -> Exchang
         rest = later;
     }
     let bodies: Vec<&[u8]> = bodies.iter().map(String::as_bytes).collect();
-    run_session(start_at(&shadow(), endpoint, kind).0, &bodies).report
+    run_session(shadowing(endpoint), &bodies).report
+}
+
+/// What a session says of them that knows no frame from another.
+fn report_of_each(endpoint: Endpoint, frames: &[String]) -> ExchangeReport {
+    let mut session = shadowing(endpoint);
+    for frame in frames {
+        session.together.forget();
+        session.on_chunk(some_time(), Bytes::copy_from_slice(frame.as_bytes()));
+    }
+    session.on_end(some_time(), BodyEnd::Complete);
+    session.report()
 }
 
 fn pieces() -> impl Strategy<Value = Vec<(usize, &'static str)>> {
@@ -82,7 +97,7 @@ proptest! {
     #[test]
     fn a_completion_shows_the_same_in_any_company(pieces in pieces(), chunks in prop::collection::vec(1..20usize, 1..6), key in prop::sample::select(vec!["content", "reasoning_content", "reasoning"])) {
         let frames = completion(&pieces, key);
-        let (together, alone) = (report_of(Endpoint::ChatCompletions, &frames, &chunks), report_of(Endpoint::ChatCompletions, &frames, &[1]));
+        let (together, alone) = (report_of(Endpoint::ChatCompletions, &frames, &chunks), report_of_each(Endpoint::ChatCompletions, &frames));
         prop_assert_eq!(together, alone);
     }
 
@@ -97,7 +112,7 @@ proptest! {
         let response: Vec<String> = wires::response(thinking, answer).into_iter().enumerate().map(numbered).collect();
         let message: Vec<String> = wires::message(&[("thinking", thinking), ("text", answer)]).iter().map(wires::named).collect();
         for (endpoint, frames) in [(Endpoint::Responses, response), (Endpoint::Messages, message), (Endpoint::OllamaChat, lines(&pieces))] {
-            prop_assert_eq!(report_of(endpoint, &frames, &chunks), report_of(endpoint, &frames, &[1]));
+            prop_assert_eq!(report_of(endpoint, &frames, &chunks), report_of_each(endpoint, &frames));
         }
     }
 }
