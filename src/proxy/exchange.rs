@@ -39,44 +39,48 @@ const REQUEST_ID_BYTES: usize = 128;
 pub(super) const REQUEST_ID: &str = "x-request-id";
 
 /// An exchange that is open. Dropped before [`Exchange::finish`], it is one whose client went away.
+///
+/// Its fields are laid out in this order: what is touched for every chunk comes first and together, for with many streams
+/// it has to come from memory each time.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Exchange {
-    proxy: Arc<Proxy>,
-    route: Arc<RouteState>,
-    id: Uuid,
-    request_id: Option<String>,
-    started: Instant,
-    started_at: jiff::Timestamp,
-    status: u16,
-    /// Boxed: it is large, and looked at less often than what stands around it.
-    session: Option<Box<Session>>,
-    /// The session's way to the classifier, if there is one.
-    lane: Option<Lane>,
-    /// Its way to a guard model elsewhere, if there is one.
-    consultation: Option<Consultation>,
-    /// What is kept of the exchange with its content, if anything is.
-    recording: Option<Box<Recording>>,
-    /// Scores may end the exchange.
-    acts_on_scores: bool,
-    session_ended: bool,
     /// What has gone on to the client and the session has yet to read. It is read in stretches: a stream that is paced
     /// finds everything it needs to read with gone from the processor's caches, each time, and the classifier reads
     /// eight tokens at once.
     unread: Stretch,
     /// When the first of it came.
     unread_since: Instant,
+    /// Boxed: it is large, and looked at less often than what stands around it.
+    session: Option<Box<Session>>,
+    /// What is kept of the exchange with its content, if anything is.
+    recording: Option<Box<Recording>>,
+    folded_at: Instant,
+    held: Option<(HoldReason, u64)>,
+    /// Scores may end the exchange.
+    acts_on_scores: bool,
+    session_ended: bool,
+    seen_text: bool,
+    /// There may be something to fold: for every chunk, the session would have to come from memory.
+    has_news: bool,
+    finished: bool,
     /// Why bytes that no session reads pass.
     passing: UnscannedReason,
+    status: u16,
+    proxy: Arc<Proxy>,
+    route: Arc<RouteState>,
+    /// The session's way to the classifier, if there is one.
+    lane: Option<Lane>,
+    /// Its way to a guard model elsewhere, if there is one.
+    consultation: Option<Consultation>,
+    id: Uuid,
+    request_id: Option<String>,
+    started: Instant,
+    started_at: jiff::Timestamp,
     /// Bytes that the shell counts itself.
     own_bytes: ByteCounts,
     own_bytes_folded: ByteCounts,
     prompt_hash: Option<String>,
-    seen_text: bool,
-    /// There may be something to fold: for every chunk, the session would have to come from memory.
-    has_news: bool,
-    folded_at: Instant,
-    held: Option<(HoldReason, u64)>,
-    finished: bool,
 }
 
 // === impl Exchange ===

@@ -91,25 +91,35 @@ enum Ending {
 }
 
 /// An upstream's body on its way to the client.
+///
+/// Its fields are laid out in this order: what is touched for every chunk comes first and together, for with many streams
+/// it has to come from memory each time. The exchange begins with what is touched of it.
 #[derive(Debug)]
+#[repr(C)]
 pub struct GuardedBody<B = Incoming> {
-    upstream: Option<B>,
-    exchange: Exchange,
     way: Way,
-    decoder: Option<Decoder>,
     decoder_failed: bool,
-    ready: SmallVec<[Bytes; 1]>,
-    /// When the first of what is ready was read.
-    read_at: Option<Instant>,
     /// The last chunk followed closely on the one before.
     in_burst: bool,
     /// A frame was handed over and the connection has had no turn since.
     unflushed: bool,
     /// How often it was found waiting for more of a burst.
     waited: u8,
-    delays: AddedDelays,
-    trailers: Option<HeaderMap>,
+    /// Whether the response's head is still to come, so that a failure can be told by its status.
+    before_head: bool,
     ending: Option<Ending>,
+    ready: SmallVec<[Bytes; 1]>,
+    deadline: Option<Pin<Box<Sleep>>>,
+    decoder: Option<Decoder>,
+    upstream: Option<B>,
+    /// When the first of what is ready was read.
+    read_at: Option<Instant>,
+    last_read: Instant,
+    idle: IdleTimer,
+    delays: AddedDelays,
+    exchange: Exchange,
+    idle_limit: Duration,
+    trailers: Option<HeaderMap>,
     replacement: Option<LocalResponse>,
     /// What the head tells beside the upstream's own.
     outcome: Option<String>,
@@ -117,12 +127,6 @@ pub struct GuardedBody<B = Incoming> {
     asking_again: Option<Box<AskingAgain<B>>>,
     /// The answer that is awaited after that.
     asked: Option<Asked<B>>,
-    /// Whether the response's head is still to come, so that a failure can be told by its status.
-    before_head: bool,
-    idle_limit: Duration,
-    last_read: Instant,
-    idle: IdleTimer,
-    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 // === impl IdleTimer ===
