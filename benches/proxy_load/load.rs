@@ -26,6 +26,8 @@ use super::{
 pub(crate) struct Seen {
     /// Nanoseconds from the upstream's write to our read, of every event; empty in a burst.
     pub(crate) delays: Vec<u64>,
+    /// HTTP chunks that streams which ended well came in.
+    pub(crate) chunks: u64,
     /// From the first request to the last byte.
     pub(crate) took: Duration,
     /// Streams that did not end well.
@@ -55,6 +57,7 @@ pub(crate) async fn play(
         match ended.unwrap() {
             (job, Ok(Ok(stream))) => {
                 seen.delays.extend(stream.delays);
+                seen.chunks += stream.chunk_count;
                 seen.sums.insert(job.stream, stream.sum.sum());
             }
             (_, Ok(Err(_)) | Err(_)) => seen.errors += 1,
@@ -91,6 +94,7 @@ struct Stream {
     event: Vec<u8>,
     keeps_delays: bool,
     chunks: Chunks,
+    chunk_count: u64,
 }
 
 async fn read_stream(proxy: SocketAddr, job: Job) -> io::Result<Stream> {
@@ -112,6 +116,7 @@ async fn read_stream(proxy: SocketAddr, job: Job) -> io::Result<Stream> {
         event: Vec::new(),
         keeps_delays: !job.every.is_zero(),
         chunks: Chunks::Size(0),
+        chunk_count: 0,
     };
     let mut buffer = vec![0; 64 << 10];
     let mut filled = 0;
@@ -153,8 +158,9 @@ impl Stream {
             }
         });
         self.chunks = chunks;
+        self.chunk_count += read?;
         self.note_delays(now);
-        read
+        Ok(())
     }
 
     fn note_delays(&mut self, now: u64) {
@@ -188,7 +194,9 @@ enum Chunks {
 }
 
 impl Chunks {
-    fn decode(&mut self, mut wire: &[u8], mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    /// Gives the data of chunks to `take`; gives back how many chunks end in these bytes.
+    fn decode(&mut self, mut wire: &[u8], mut take: impl FnMut(&[u8])) -> io::Result<u64> {
+        let mut ended = 0;
         while let (Some((&byte, rest)), false) = (wire.split_first(), *self == Self::End) {
             match *self {
                 Self::Size(size) => {
@@ -209,7 +217,10 @@ impl Chunks {
                     take(data);
                     wire = rest;
                     *self = match left - data.len() {
-                        0 => Self::DataEnd,
+                        0 => {
+                            ended += 1;
+                            Self::DataEnd
+                        }
                         left => Self::Data(left),
                     };
                 }
@@ -222,6 +233,6 @@ impl Chunks {
                 Self::End => {}
             }
         }
-        Ok(())
+        Ok(ended)
     }
 }

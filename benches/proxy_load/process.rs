@@ -89,13 +89,6 @@ impl Server {
         kibibytes * 1.024
     }
 
-    /// Calls of `write` and its kin so far, on sockets as on files.
-    pub(crate) fn writes(&self) -> f64 {
-        let io = self.read("io");
-        let line = io.lines().find_map(|line| line.strip_prefix("syscw:")).unwrap();
-        line.trim().parse().unwrap()
-    }
-
     fn read(&self, file: &str) -> String {
         fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
     }

@@ -34,7 +34,7 @@ const LOOKS: u32 = 300;
 /// What one round of one server showed.
 struct Round {
     cpu: Cpu,
-    writes: f64,
+    chunks: f64,
     tokens: f64,
     p50_us: f64,
     p99_us: f64,
@@ -64,10 +64,6 @@ impl Target {
             }
         }
         cpu
-    }
-
-    fn writes(&self) -> f64 {
-        self.servers().map(Server::writes).sum()
     }
 }
 
@@ -154,7 +150,7 @@ fn jobs(options: &Options) -> Vec<Job> {
 }
 
 async fn play(target: &Target, upstream: &Server, jobs: &[Job]) -> Round {
-    let (before, writes) = (target.cpu(), target.writes());
+    let before = target.cpu();
     let limit = Duration::from_mins(5);
     let mut seen = load::play(target.server.address, upstream.address, jobs, limit).await;
     let cpu = target.cpu_at_rest().await.since(before);
@@ -162,7 +158,7 @@ async fn play(target: &Target, upstream: &Server, jobs: &[Job]) -> Round {
     let micros = |share| quantile(&seen.delays, share).unwrap_or_default() as f64 / 1000.0;
     Round {
         cpu,
-        writes: target.writes() - writes,
+        chunks: seen.chunks as f64,
         tokens: jobs.iter().map(|job| job.events).sum::<u64>() as f64,
         p50_us: micros(0.5),
         p99_us: micros(0.99),
@@ -248,7 +244,7 @@ fn row(options: &Options, folder: &TempDir, floor: &Target, target: &Target) -> 
         ("cpu us/token", of(|round| round.us_per_token(round.cpu.total()))),
         ("user us/token", of(|round| round.us_per_token(round.cpu.user))),
         ("system us/token", of(|round| round.us_per_token(round.cpu.system))),
-        ("writes/token", of(|round| round.writes / round.tokens)),
+        ("chunks/token", of(|round| round.chunks / round.tokens)),
         ("x floor", against(|ours, floor| ours.cpu_seconds() / floor.cpu_seconds())),
     ];
     if options.burst {
