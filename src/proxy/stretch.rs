@@ -73,9 +73,8 @@ impl Stretch {
 
     /// Takes everything out.
     pub(super) fn take(&mut self) -> Bytes {
-        let Self { kept, first, length } = std::mem::take(self);
-        let mut bytes = BytesMut::with_capacity(length);
-        let (first, mut rest) = kept.split_at_checked(first).unwrap_or_default();
+        let mut bytes = BytesMut::with_capacity(self.length);
+        let (first, mut rest) = self.kept.split_at_checked(self.first).unwrap_or_default();
         bytes.extend_from_slice(first);
         while let Some((parts, behind)) = Parts::read(rest) {
             let [begins, own, ends] = parts.0.map(usize::from);
@@ -85,6 +84,9 @@ impl Stretch {
             bytes.extend_from_slice(first.get(first.len() - ends..).unwrap_or_default());
             rest = behind;
         }
+        // Its room will be needed again with the next chunk.
+        self.kept.clear();
+        self.length = 0;
         bytes.freeze()
     }
 }
@@ -111,18 +113,21 @@ impl Parts {
     }
 }
 
-/// How many bytes two texts begin with in common: eight at a time as far as that goes.
+/// Bytes that are compared at once.
+const BLOCK: usize = 32;
+
+/// How many bytes two texts begin with in common.
 fn alike(a: &[u8], b: &[u8]) -> usize {
-    let words = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
-    let same = 8 * words.take_while(|(a, b)| a == b).count();
+    let blocks = a.as_chunks::<BLOCK>().0.iter().zip(b.as_chunks::<BLOCK>().0);
+    let same = BLOCK * blocks.take_while(|(a, b)| a == b).count();
     let rest = a.iter().zip(b).skip(same);
     same + rest.take_while(|(a, b)| a == b).count()
 }
 
 /// How many they end with.
 fn alike_behind(a: &[u8], b: &[u8]) -> usize {
-    let words = a.as_rchunks::<8>().1.iter().rev().zip(b.as_rchunks::<8>().1.iter().rev());
-    let same = 8 * words.take_while(|(a, b)| a == b).count();
+    let blocks = a.as_rchunks::<BLOCK>().1.iter().rev().zip(b.as_rchunks::<BLOCK>().1.iter().rev());
+    let same = BLOCK * blocks.take_while(|(a, b)| a == b).count();
     let rest = a.iter().rev().zip(b.iter().rev()).skip(same);
     same + rest.take_while(|(a, b)| a == b).count()
 }

@@ -14,7 +14,7 @@
 
 use smallvec::SmallVec;
 
-use crate::text::fold::{fold_char, is_word};
+use crate::text::fold::{fold_ascii_byte, fold_char, is_word};
 use crate::text::lookalike::latin_of_capital;
 use crate::text::offsets::{Offsets, Origin};
 
@@ -50,6 +50,9 @@ const ESCAPES: u8 = 2;
 /// This byte belongs to a word.
 const WORD: u8 = 4;
 
+/// Letters that tell most words apart from all that a literal may begin with.
+const OPENING: usize = 3;
+
 /// Places that are followed at most; texts that reach it have been made to.
 const MAX_THREADS: usize = 1024;
 
@@ -66,7 +69,12 @@ pub(super) struct LooseLiterals {
     entries: ByPattern<Entry>,
     /// What each byte may be: [`BEGINS`], [`ESCAPES`], [`WORD`].
     classes: [u8; 256],
+    openings: Openings,
 }
+
+/// The letters that a word may begin with in which a literal is under way: one bit for every three of them.
+#[derive(Debug)]
+struct Openings(Box<[u32]>);
 
 /// What a literal is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -216,8 +224,11 @@ impl LooseBuilder {
         let mut entries = self.entries;
         entries.sort_unstable();
         let (patterns, entries) = ByPattern::gather(entries);
-        let mut literals = LooseLiterals { trie: Trie::new(&patterns), entries, classes: [0; 256] };
+        let trie = Trie::new(&patterns);
+        let mut literals =
+            LooseLiterals { trie, entries, classes: [0; 256], openings: Openings::none() };
         literals.classes = literals.classify();
+        literals.openings = Openings::of(&literals);
         literals
     }
 }
@@ -227,7 +238,7 @@ impl LooseBuilder {
 impl LooseLiterals {
     /// What the trie and its tables take, in bytes.
     pub(super) fn memory(&self) -> usize {
-        self.trie.memory() + self.entries.memory()
+        self.trie.memory() + self.entries.memory() + size_of_val(&*self.openings.0)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -248,6 +259,12 @@ impl LooseLiterals {
     /// What the path that has come to `node` spells, if it spells a literal.
     fn spelled(&self, node: Node) -> Option<&[Entry]> {
         self.trie.end(node).map(|pattern| self.entries.of(pattern))
+    }
+
+    /// Whether a literal may be under way behind a word's first letters.
+    fn may_open(&self, first: u8, ahead: &[u8]) -> bool {
+        let [second, third, ..] = *ahead else { return true };
+        self.openings.may_be([first, fold_ascii_byte(second), fold_ascii_byte(third)])
     }
 
     fn classify(&self) -> [u8; 256] {
@@ -276,6 +293,60 @@ impl LooseLiterals {
     }
 }
 
+// === impl Openings ===
+
+impl Openings {
+    const LETTERS: usize = 26;
+
+    fn none() -> Self {
+        Self(vec![0; Self::LETTERS * Self::LETTERS].into_boxed_slice())
+    }
+
+    /// Those behind which a reader follows a place: what it does says it best.
+    fn of(literals: &LooseLiterals) -> Self {
+        let mut openings = Self::none();
+        let mut offsets = Offsets::new();
+        offsets.push(OPENING as u64, 1, 1);
+        let mut scratch = Scratch::default();
+        let mut read = |before: &LooseReader, at, byte: u8| {
+            let mut reader = before.clone();
+            let c = char::from(byte);
+            let letter = Letter { folded: c, original: c, at };
+            reader.read(literals, letter, &offsets, &mut scratch);
+            Some(reader).filter(|reader| !reader.threads.is_empty())
+        };
+        for first in b'a'..=b'z' {
+            let Some(one) = read(&LooseReader::default(), 0, first) else { continue };
+            for second in b'a'..=b'z' {
+                let Some(two) = read(&one, 1, second) else { continue };
+                for third in b'a'..=b'z' {
+                    if read(&two, 2, third).is_some()
+                        && let Some((place, bit)) = Self::place([first, second, third])
+                        && let Some(bits) = openings.0.get_mut(place)
+                    {
+                        *bits |= bit;
+                    }
+                }
+            }
+        }
+        openings
+    }
+
+    /// Whether a literal may be under way behind these bytes, as far as they tell.
+    fn may_be(&self, bytes: [u8; OPENING]) -> bool {
+        Self::place(bytes)
+            .and_then(|(place, bit)| Some(self.0.get(place)? & bit != 0))
+            .unwrap_or(true)
+    }
+
+    /// Where the bit for these bytes stands; `None` where they are not all letters.
+    fn place(bytes: [u8; OPENING]) -> Option<(usize, u32)> {
+        let [first, second, third] = bytes.map(|byte| usize::from(byte.wrapping_sub(b'a')));
+        let letters = first.max(second).max(third) < Self::LETTERS;
+        letters.then(|| (first * Self::LETTERS + second, 1 << third))
+    }
+}
+
 // === impl LooseLive ===
 
 impl LooseLive {
@@ -292,12 +363,16 @@ impl LooseLive {
 // === impl LooseReader ===
 
 impl LooseReader {
-    /// Whether the byte of a folded ASCII character needs not be read; it is noted then.
+    /// Whether the byte of an ASCII character needs not be read; it is noted then. `ahead` is what is known to follow it.
     #[inline]
-    pub(super) fn passes(&mut self, literals: &LooseLiterals, byte: u8) -> bool {
+    pub(super) fn passes(&mut self, literals: &LooseLiterals, byte: u8, ahead: &[u8]) -> bool {
+        let byte = fold_ascii_byte(byte);
         let class = literals.classes.get(usize::from(byte)).copied().unwrap_or(BEGINS);
+        if class & ESCAPES != 0 || !self.threads.is_empty() || self.escape.is_some() {
+            return false;
+        }
         let begins = !self.in_word && class & BEGINS != 0;
-        if begins || class & ESCAPES != 0 || !self.threads.is_empty() || self.escape.is_some() {
+        if begins && literals.may_open(byte, ahead) {
             return false;
         }
         self.in_word = class & WORD != 0;

@@ -288,11 +288,12 @@ impl Carried {
         self.offsets.push(run.len() as u64, 1, 1);
         self.folded_chars += run.len() as u64;
         if let Some(encoded) = &mut self.encoded {
+            let mut ahead = run;
             for (at, &byte) in (folded..).zip(run) {
                 encoded.read(watch, char::from(byte), at, &self.offsets, &mut scratch.found);
-                let folded = fold_ascii_byte(byte);
-                if !self.loose.passes(&watch.rules().loose, folded) {
-                    let (folded, original) = (char::from(folded), char::from(byte));
+                ahead = ahead.split_first().map_or(&[], |(_, rest)| rest);
+                if !self.loose.passes(&watch.rules().loose, byte, ahead) {
+                    let (folded, original) = (char::from(fold_ascii_byte(byte)), char::from(byte));
                     let letter = Letter { folded, original, at };
                     self.loose.read(&watch.rules().loose, letter, &self.offsets, scratch);
                 }

@@ -183,13 +183,7 @@ impl Session {
         }
     }
 
-    fn note_opaque(
-        &mut self,
-        index: u32,
-        kind: Opaque,
-        bytes: usize,
-        carries: &mut Carries,
-    ) {
+    fn note_opaque(&mut self, index: u32, kind: Opaque, bytes: usize, carries: &mut Carries) {
         let (channel, reason) = match kind {
             // What it signs was read.
             Opaque::Signature => return self.note_signature(index, carries),
