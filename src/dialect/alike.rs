@@ -17,6 +17,10 @@ use crate::wire::{Frame, Payload};
 const FREE: [&str; 5] =
     ["created", "created_at", "obfuscation", "sequence_number", "system_fingerprint"];
 
+/// The largest first frame, in bytes: it is kept for as long as others may come, and a larger one brings so much text that
+/// reading it in full is no loss.
+const LARGEST: usize = 4 << 10;
+
 /// What the frames have in common that are like a first one.
 #[derive(Debug)]
 pub struct Alike {
@@ -36,10 +40,13 @@ pub struct Alike {
 
 impl Alike {
     /// That of a frame of whose payload the JSON string at `text` is the text; `None` where the payload is not plain JSON
-    /// on one line, beyond doubt.
+    /// on one line, beyond doubt, or the frame is large.
     #[must_use]
     pub fn new(frame: &Frame, text: Range<usize>) -> Option<Self> {
         let Payload::Slice(payload) = frame.payload.clone() else { return None };
+        if frame.raw.len() > LARGEST {
+            return None;
+        }
         let whole = str::from_utf8(frame.data()).ok()?;
         let mut values = SmallVec::<[_; 4]>::new();
         let mut cursor = Cursor::new(whole);
@@ -171,6 +178,15 @@ mod tests {
             let alike = Alike::new(&frame, 11..16).unwrap();
             assert_eq!(alike.next_text(&frame.raw).is_some(), is_closed);
             assert_eq!(alike.text_of(payload.as_bytes()).unwrap(), "one");
+        }
+    }
+
+    #[test]
+    fn a_large_frame_is_not_kept() {
+        for (size, is_kept) in [(LARGEST / 2, true), (LARGEST, false)] {
+            let payload = format!(r#"{{"content":"{}"}}"#, "x".repeat(size));
+            let text = 11..payload.len() - 1;
+            assert_eq!(Alike::new(&event(&payload), text).is_some(), is_kept, "{size}");
         }
     }
 
