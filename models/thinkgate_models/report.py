@@ -566,7 +566,7 @@ On the 1,098 Chinese answers of dev (1,000 of `cold_zh`, 98 of `jade_align_mediu
 
 So offensive Chinese posts are what a larger model with more Chinese behind it reads better. **The default did not learn it**: taught by it for an epoch (its word on 8,000 windows of Chinese answers), it ranked Chinese answers at 0.822 (0.820), found
 10.4 % of them at 1 % (10.4 %), of English answers 25.4 % (25.2 %), of thinking 18.0 % (17.2 %; without the labels that follow the answer 71.5 %, before 74.0 %). As a second stage for Chinese it would take some 26 MB with a trimmed vocabulary and
-about 21 ms a window (in bfloat16), and is not shipped yet."""
+about 21 ms a window (in bfloat16), and is not shipped yet; nor is what trained it part of this package."""
 
 FIGURES = """Measured on the shipped weights (int8 embedding), every channel read up to 400 tokens, each exchange through one state with its prompt where it has one.
 AUROC is of the pooled risk at the end of the text; `found at 1 %` is the share of unsafe texts flagged (with the two chunks in a row) at the threshold that 1 % of
