@@ -145,12 +145,14 @@ mod tests {
 
     #[test]
     fn tokens_take_the_room_of_a_few_chunks() {
-        let events: Vec<_> = (0..25).map(|n| event(&format!(" word{n}"))).collect();
-        let mut stretch = Stretch::default();
-        assert!(events.iter().all(|event| stretch.push(event)));
-        assert!(stretch.kept.len() < 8 * event("").len(), "{}", stretch.kept.len());
-        assert_eq!(stretch.take(), events.concat());
-        assert!(stretch.is_empty());
+        for (tokens, chunks) in [(16, 4), (25, 6)] {
+            let events: Vec<_> = (0..tokens).map(|n| event(&format!(" word{n}"))).collect();
+            let mut stretch = Stretch::default();
+            assert!(events.iter().all(|event| stretch.push(event)));
+            assert!(stretch.kept.len() < chunks * event("").len(), "{}", stretch.kept.len());
+            assert_eq!(stretch.take(), events.concat());
+            assert!(stretch.is_empty());
+        }
     }
 
     #[test]
