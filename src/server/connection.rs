@@ -79,11 +79,14 @@ where
     };
     let mut timed = TimeoutStream::new(stream);
     timed.set_write_timeout(Some(settings.write_timeout));
-    let asked = Arc::new(AtomicBool::new(false));
+    // Of a version that is known, hyper waits for the first head as for every other.
+    let asked = (version == Told::Perhaps2).then(Arc::<AtomicBool>::default);
     let service = service_fn({
-        let asked = Arc::clone(&asked);
+        let asked = asked.clone();
         move |request| {
-            asked.store(true, Ordering::Relaxed);
+            if let Some(asked) = &asked {
+                asked.store(true, Ordering::Relaxed);
+            }
             // hyper keeps room for this future as long as the connection lives; the box is freed with the response's head.
             let response = Box::pin(service(request));
             async move { Ok::<_, Infallible>(NotedBody::of(response.await)) }
@@ -93,14 +96,13 @@ where
     match version {
         Told::Http1 => {
             let connection = pin!(http1_builder(&settings).serve_connection(io, service));
-            // hyper waits for the first head as for every other.
-            drive(connection, &settings, None).await;
+            drive(connection, &settings, asked.as_deref()).await;
         }
         // Boxed, or every HTTP/1.1 connection would keep room for it.
         Told::Perhaps2 => {
             let builder = auto_builder(&settings);
             let mut connection = Box::pin(builder.serve_connection(io, service));
-            drive(connection.as_mut(), &settings, Some(&asked)).await;
+            drive(connection.as_mut(), &settings, asked.as_deref()).await;
         }
     }
 }

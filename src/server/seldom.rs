@@ -1,4 +1,4 @@
-//! A future that is not polled whenever its task was woken.
+//! A future that is polled when one of its kind was woken, not whenever its task was.
 //!
 //! A connection's task is woken for every chunk; the futures that it waits for beside the connection (cancellation,
 //! a timer) take locks in every poll, and those of the cancellation are shared by all connections.
