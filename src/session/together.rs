@@ -66,8 +66,7 @@ impl Together {
 
     /// What frames have to be like, while there is room for their text.
     fn alike(&self) -> Option<&Alike> {
-        let last = self.last.as_ref().filter(|_| self.text.len() <= TEXT)?;
-        Some(&last.alike)
+        self.last.as_ref().filter(|_| self.text.len() <= TEXT).map(|last| &last.alike)
     }
 
     /// What was taken.
